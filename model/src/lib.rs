@@ -1,1 +1,29 @@
-//! x
+//! The Kubernetes machines, load shapes and event vocabulary of Highwater.
+//!
+//! This crate is pure: no I/O, no clock, no threads, no randomness of its own. It is `no_std`, so
+//! the compiler refuses files, sockets, clocks and unordered maps; `tests/purity.rs` refuses
+//! dependencies that would bring them back.
+//!
+//! Every machine has the same shape: it accepts an input at `now` and appends effects, fires what
+//! is due at `now`, and tells its next deadline. The driver owns the clock: `harness` drives the
+//! machines with real processes (`local`) and with virtual time (`sim`).
+//!
+//! 1. [`time`], [`units`], [`rng`]: integer nanoseconds, Kubernetes quantities, split random streams
+//! 2. [`spec`]: the scenario as plain data
+//! 3. [`load`]: rate profiles and arrival processes
+//! 4. [`cluster`]: Deployment, ReplicaSet, probes, pods, endpoints, joined into one machine
+//! 5. [`outcome`], [`event`]: the one vocabulary that every backend records
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod cluster;
+pub mod event;
+pub mod load;
+pub mod outcome;
+pub mod rng;
+pub mod spec;
+pub mod time;
+pub mod units;

@@ -1,0 +1,437 @@
+//! The one vocabulary of events that every backend emits.
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    spec::Action,
+    time::{Nanos, Timestamp},
+};
+
+/// Something that happened in a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// When it happened, as exactly as `source` knows.
+    pub at: Timestamp,
+    /// Ascending within a run; ties in `at` are in this order.
+    pub seq: u64,
+    /// Who says so.
+    pub source: Source,
+    /// How far off `at` may be; exact to the clock if absent. A cluster's own times are whole
+    /// seconds, its observations are late by the watch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Nanos>,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// Who knows of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The harness itself.
+    Harness,
+    /// The load engine.
+    Load,
+    /// Deployment, ReplicaSet and EndpointSlice controllers.
+    Controller,
+    /// The node: containers, probes, hooks, signals.
+    Kubelet,
+    /// A proxy, or a client's view of the endpoints.
+    Proxy,
+    /// The target, about itself.
+    Target,
+    /// A cluster's API server, as observed.
+    Api,
+}
+
+/// What happened. Pods are named `v<revision>-<number>` by our own controllers, and as the cluster
+/// names them on `kube`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase"
+)]
+pub enum EventKind {
+    /// The target is up; traffic begins.
+    TrafficStarted,
+    /// A phase of the traffic begins.
+    PhaseStarted {
+        /// Its name.
+        phase: String,
+    },
+    /// The last request is owed.
+    TrafficEnded,
+    /// An event of the scenario begins.
+    ActionStarted {
+        /// Ascending from 0.
+        action_id: u32,
+        /// What is done.
+        action: Action,
+    },
+    /// What had been asked for was accepted.
+    ActionAccepted {
+        /// As in `ActionStarted`.
+        action_id: u32,
+    },
+    /// What had been asked for could not be done.
+    ActionRefused {
+        /// As in `ActionStarted`.
+        action_id: u32,
+        /// Why.
+        reason: String,
+    },
+    /// The numbers of the deployment changed.
+    Replicas {
+        /// `spec.replicas`.
+        desired: u32,
+        /// Pods that are not terminating.
+        current: u32,
+        /// Of these, of the newest revision.
+        updated: u32,
+        /// Of these, ready.
+        ready: u32,
+        /// Of these, available.
+        available: u32,
+        /// Pods on their way out.
+        terminating: u32,
+    },
+    /// A rollout begins.
+    RolloutStarted {
+        /// The new revision.
+        revision: u32,
+    },
+    /// A rollout is complete: all pods updated and available (old ones may still terminate).
+    RolloutComplete {
+        /// The new revision.
+        revision: u32,
+    },
+    /// No progress for `progressDeadlineSeconds`.
+    ProgressDeadlineExceeded {
+        /// The new revision.
+        revision: u32,
+    },
+    /// A ReplicaSet was made or changed its size.
+    ReplicasetScaled {
+        /// Its revision.
+        revision: u32,
+        /// Old size.
+        from: u32,
+        /// New size.
+        to: u32,
+    },
+    /// A pod was made.
+    PodCreated {
+        /// Its name.
+        pod: String,
+        /// The revision of its template.
+        revision: u32,
+    },
+    /// A pod's container was started.
+    ContainerStarted {
+        /// The pod.
+        pod: String,
+        /// How many containers it had before.
+        restarts: u32,
+        /// The pod's address and port.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+        /// The process, where there is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pid: Option<u32>,
+    },
+    /// A pod's container could not be started.
+    ContainerStartFailed {
+        /// The pod.
+        pod: String,
+        /// Why.
+        reason: String,
+    },
+    /// A pod's Ready condition became true.
+    PodReady {
+        /// The pod.
+        pod: String,
+    },
+    /// A pod's Ready condition became false.
+    PodUnready {
+        /// The pod.
+        pod: String,
+        /// Why.
+        reason: String,
+    },
+    /// A probe's verdict changed, or a probe failed below its threshold.
+    ProbeResult {
+        /// The pod.
+        pod: String,
+        /// Which probe.
+        probe: ProbeKind,
+        /// Whether it passed.
+        passed: bool,
+        /// Results of this kind in a row.
+        run: u32,
+        /// What it saw.
+        detail: String,
+    },
+    /// A probe's failures end the container (no deletion: the endpoint stays until it is unready).
+    ProbeKill {
+        /// The pod.
+        pod: String,
+        /// `startup` or `liveness`.
+        probe: ProbeKind,
+    },
+    /// A pod's deletion was requested: T0 of its termination.
+    PodDeleted {
+        /// The pod.
+        pod: String,
+        /// The grace period.
+        grace: Nanos,
+        /// Who wanted it.
+        reason: DeleteReason,
+    },
+    /// The preStop hook began.
+    PreStopStarted {
+        /// The pod.
+        pod: String,
+    },
+    /// The preStop hook ended.
+    PreStopEnded {
+        /// The pod.
+        pod: String,
+        /// Whether it did what it should.
+        ok: bool,
+        /// What went wrong.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        detail: String,
+    },
+    /// A signal was sent to the container.
+    SignalSent {
+        /// The pod.
+        pod: String,
+        /// Which.
+        signal: Signal,
+        /// Whether the termination sequence sent it (and not a `kill` of the scenario).
+        by_kubelet: bool,
+    },
+    /// The container's process ended. `at` is when it did, not when the node noticed.
+    ContainerExited {
+        /// The pod.
+        pod: String,
+        /// Exit code, or 128 + signal.
+        code: i32,
+        /// The signal that ended it, if one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signal: Option<i32>,
+        /// Killed for its memory.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        oom: bool,
+    },
+    /// A container will be started again.
+    BackOff {
+        /// The pod.
+        pod: String,
+        /// The wait, from the exit.
+        wait: Nanos,
+    },
+    /// The pod is gone: its address answers no more and its object is deleted.
+    PodGone {
+        /// The pod.
+        pod: String,
+    },
+    /// The EndpointSlices changed.
+    Endpoints {
+        /// Ascending.
+        version: u64,
+        /// All endpoints, by pod.
+        endpoints: Vec<Endpoint>,
+    },
+    /// A consumer of the endpoints applied a version: new connections and picks follow it.
+    ViewApplied {
+        /// Client (`l4`) or proxy worker (`l7`).
+        consumer: u32,
+        /// The version.
+        version: u64,
+        /// The pods it may choose now.
+        routed: Vec<String>,
+    },
+    /// The target's own word about its life.
+    Lifecycle {
+        /// The pod.
+        pod: String,
+        /// What.
+        phase: LifecyclePhase,
+        /// Details as the target gave them, as text.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        detail: String,
+    },
+    /// A proxy's client went away before the pod had answered.
+    ClientGone {
+        /// The request's id.
+        request_id: u64,
+        /// The try that it left.
+        hop: crate::outcome::Hop,
+    },
+    /// The proxy is up.
+    ProxyStarted {
+        /// Where it listens.
+        address: String,
+    },
+    /// The proxy ended although the run did not.
+    ProxyExited {
+        /// How.
+        reason: String,
+    },
+    /// Something that weakens what the record says.
+    Warning {
+        /// Which kind.
+        code: WarningCode,
+        /// In words.
+        message: String,
+    },
+}
+
+/// An endpoint of the service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// Its pod.
+    pub pod: String,
+    /// Serving and not terminating.
+    pub ready: bool,
+    /// The pod's Ready condition.
+    pub serving: bool,
+    /// The pod is being deleted.
+    pub terminating: bool,
+}
+
+/// Which probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeKind {
+    /// `startupProbe`.
+    Startup,
+    /// `readinessProbe`.
+    Readiness,
+    /// `livenessProbe`.
+    Liveness,
+}
+
+impl ProbeKind {
+    /// `startup`, `readiness` or `liveness`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Startup => "startup",
+            Self::Readiness => "readiness",
+            Self::Liveness => "liveness",
+        }
+    }
+}
+
+/// Why a pod was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeleteReason {
+    /// A rollout replaced it.
+    Rollout,
+    /// Fewer pods are wanted.
+    ScaleDown,
+    /// An event of the scenario deleted it.
+    Deleted,
+    /// The eviction API.
+    Eviction,
+    /// The run ended.
+    Teardown,
+    /// Not known (a cluster's own doing).
+    Unknown,
+}
+
+/// A signal of the termination sequence or of a `kill`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Signal {
+    /// Asks to end.
+    Sigterm,
+    /// Ends at once.
+    Sigkill,
+}
+
+/// What the target says of itself, in the words of its JSON lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LifecyclePhase {
+    /// The process runs.
+    Starting,
+    /// The main port accepts connections.
+    Listening,
+    /// Readiness passes.
+    Ready,
+    /// Readiness fails.
+    NotReady,
+    /// A signal arrived.
+    Signal,
+    /// The drain began.
+    DrainStarted,
+    /// The accept queue was emptied before the listener closed.
+    AcceptQueueEmptied,
+    /// The main port is closed.
+    ListenerClosed,
+    /// Nothing is in flight any more.
+    Drained,
+    /// What outlived the deadline was cancelled.
+    Cancelled,
+    /// A dependency was closed.
+    DependencyClosed,
+    /// The process is about to exit.
+    Exiting,
+}
+
+/// What kind of doubt a warning raises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WarningCode {
+    /// Limits of the pods are not enforced by this backend on this machine.
+    LimitsNotEnforced,
+    /// A watch was interrupted; events may be late or missing.
+    WatchGap,
+    /// The target printed more than was kept.
+    OutputDropped,
+    /// The backend is not the one that was wanted.
+    BackendFallback,
+    /// Something took longer than its bound.
+    Late,
+    /// The wall clock jumped.
+    ClockJump,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn events_are_flat_lines_that_read_back() {
+        let event = Event {
+            at: Timestamp(1_500),
+            seq: 3,
+            source: Source::Kubelet,
+            precision: None,
+            kind: EventKind::SignalSent {
+                pod: "v1-1".to_string(),
+                signal: Signal::Sigterm,
+                by_kubelet: true,
+            },
+        };
+        let line = serde_json::to_string(&event).expect("serialises");
+        assert_eq!(
+            line,
+            r#"{"at":1500,"seq":3,"source":"kubelet","kind":"signal-sent","pod":"v1-1","signal":"SIGTERM","byKubelet":true}"#
+        );
+        assert_eq!(
+            serde_json::from_str::<Event>(&line).expect("reads back"),
+            event
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! Rate profiles and arrival processes: when each request is owed.

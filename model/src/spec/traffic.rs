@@ -1,0 +1,208 @@
+//! The requests that are owed.
+
+use alloc::{string::String, vec::Vec};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{time::Nanos, units::RatePerSec};
+
+/// The offered load: open loop, always.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Traffic {
+    /// How requests are spaced.
+    #[serde(default)]
+    pub arrivals: Arrivals,
+    /// The rate over time, one phase after the other.
+    pub phases: Vec<Phase>,
+    /// What is asked for; `GET /work` (bundled service) or `GET /` (command) if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<RequestKind>,
+    /// How long a request may take from when it is sent.
+    #[serde(default = "default_timeout")]
+    pub timeout: Nanos,
+    /// Whether connections are used again.
+    #[serde(default = "yes")]
+    pub keep_alive: bool,
+    /// How many connections may be open at once.
+    #[serde(default = "default_max_connections")]
+    pub max_connections: u32,
+}
+
+fn default_timeout() -> Nanos {
+    Nanos::from_secs(5)
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_max_connections() -> u32 {
+    1000
+}
+
+/// How requests are spaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrivals {
+    /// As independent users send them: exponential gaps.
+    #[default]
+    Poisson,
+    /// Evenly.
+    Constant,
+}
+
+/// One phase: exactly one of `hold` (with `for`) and `ramp` (with `over`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Phase {
+    /// A name for objectives and reports; `hold-1`, `ramp-1`, `hold-2` ... if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A constant rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<RatePerSec>,
+    /// How long `hold` lasts.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub for_: Option<Nanos>,
+    /// A linear change of the rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<Ramp>,
+    /// How long `ramp` takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Nanos>,
+}
+
+/// A linear change of the rate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ramp {
+    /// The rate at the start; that of the phase before (or 0) if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<RatePerSec>,
+    /// The rate at the end.
+    pub to: RatePerSec,
+}
+
+/// The shape of a phase, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PhaseShape {
+    /// A constant rate.
+    Hold {
+        /// The rate.
+        rate: RatePerSec,
+        /// How long.
+        lasts: Nanos,
+    },
+    /// A linear change.
+    Ramp {
+        /// At the start; `None` goes on from the phase before.
+        from: Option<RatePerSec>,
+        /// At the end.
+        to: RatePerSec,
+        /// How long.
+        lasts: Nanos,
+    },
+}
+
+impl Phase {
+    /// The phase's shape.
+    ///
+    /// # Errors
+    /// Says which keys are missing or stand beside each other wrongly.
+    pub fn shape(&self) -> Result<PhaseShape, &'static str> {
+        match (self.hold, self.for_, &self.ramp, self.over) {
+            (Some(rate), Some(lasts), None, None) => Ok(PhaseShape::Hold { rate, lasts }),
+            (None, None, Some(ramp), Some(lasts)) => Ok(PhaseShape::Ramp {
+                from: ramp.from,
+                to: ramp.to,
+                lasts,
+            }),
+            (Some(_), None, None, None) => Err("`hold` needs `for`: {hold: 50/s, for: 20s}"),
+            (None, None, Some(_), None) => {
+                Err("`ramp` needs `over`: {ramp: {to: 200/s}, over: 5s}")
+            }
+            _ => Err("a phase is either {hold: 50/s, for: 20s} or {ramp: {to: 200/s}, over: 5s}"),
+        }
+    }
+}
+
+/// One kind of request. Exactly one of the methods names the path.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RequestKind {
+    /// GET this path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub get: Option<String>,
+    /// POST to this path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post: Option<String>,
+    /// PUT to this path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub put: Option<String>,
+    /// PATCH this path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch: Option<String>,
+    /// DELETE this path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete: Option<String>,
+    /// HEAD of this path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// Share among the kinds; 1 if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+    /// Headers to add.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<Header>,
+    /// Body to send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// What a good answer is; any 2xx if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expect>,
+    /// In place of the traffic's `timeout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Nanos>,
+}
+
+impl RequestKind {
+    /// Method and path, if exactly one is given.
+    pub fn method_and_path(&self) -> Option<(&'static str, &str)> {
+        let mut given = [
+            ("GET", &self.get),
+            ("POST", &self.post),
+            ("PUT", &self.put),
+            ("PATCH", &self.patch),
+            ("DELETE", &self.delete),
+            ("HEAD", &self.head),
+        ]
+        .into_iter()
+        .filter_map(|(method, path)| Some((method, path.as_deref()?)));
+        let first = given.next();
+        if given.next().is_some() { None } else { first }
+    }
+}
+
+/// A header of a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Header {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: String,
+}
+
+/// What a good answer is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Expect {
+    /// The status; any 2xx if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The whole body, byte for byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}

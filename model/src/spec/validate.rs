@@ -1,0 +1,1 @@
+//! Relations between the fields of a scenario that its types cannot express.
