@@ -1,1 +1,4 @@
-//! x
+//! The program: scenario files, load engine, backends, record, analysis, reports.
+
+pub mod analyze;
+pub mod record;

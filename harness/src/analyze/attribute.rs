@@ -1,0 +1,1 @@
+//! The cause of each failure.

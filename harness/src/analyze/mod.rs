@@ -1,0 +1,405 @@
+//! From a record to what it means: pure functions, no clock, no files, no terminal.
+//!
+//! 1. [`pods`]: the life of each pod, from the events
+//! 2. [`attribute`]: the cause of each failure, from the phase of its pod and the state of its
+//!    connection at that instant
+//! 3. [`causes`]: what each cause means, its evidence and its fix
+//! 4. [`objectives`], [`audit`]: what had to hold, and whether the run can be trusted
+//! 5. [`summary`]: the contract for programs, `summary.json`
+//!
+//! [`analyze`] joins them into an [`Analysis`], which reports are made from.
+
+pub mod attribute;
+pub mod audit;
+pub mod causes;
+pub mod objectives;
+pub mod pods;
+pub mod series;
+pub mod summary;
+
+use std::collections::BTreeMap;
+
+use highwater_model::{
+    outcome::Outcome,
+    time::{Nanos, Timestamp},
+};
+
+use crate::record::{BackendKind, EndReason, RunRecord, hist};
+
+pub use causes::{Cause, Fix};
+pub use objectives::ObjectiveResult;
+pub use pods::PodPhase;
+pub use summary::Summary;
+
+/// Everything that a report says of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Analysis {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// What the scenario proves.
+    pub description: String,
+    /// Which backend ran it.
+    pub backend: BackendKind,
+    /// The seed.
+    pub seed: u64,
+    /// The path in words: `l7 through 2 proxy workers, keep-alive`.
+    pub path: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The verdict in one sentence.
+    pub sentence: String,
+    /// How the run ended; `None` if its record was cut off.
+    pub end_reason: Option<EndReason>,
+    /// Counts over the whole run.
+    pub requests: Requests,
+    /// Losses by cause, most first.
+    pub losses: Vec<Loss>,
+    /// Failures without a cause.
+    pub unexplained: u64,
+    /// Pods that came and went.
+    pub transitions: Transitions,
+    /// Latency of good answers, from scheduled to end.
+    pub latency: Percentiles,
+    /// Service time of good answers, from sent to end.
+    pub service_time: Percentiles,
+    /// Send lag of all sent requests, from scheduled to sent.
+    pub send_lag: Percentiles,
+    /// By phase, in order.
+    pub phases: Vec<PhaseResult>,
+    /// The range of the replicas.
+    pub replicas: ReplicaRange,
+    /// Sum over pods of the time between their container's start and end, in hours.
+    pub pod_hours: f64,
+    /// What had to hold.
+    pub objectives: Vec<ObjectiveResult>,
+    /// Whether the run can be trusted.
+    pub audit: audit::Audit,
+    /// The series of the time axis.
+    pub timeline: Timeline,
+}
+
+/// The verdict on a run.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// All objectives are met.
+    Met,
+    /// An objective is missed.
+    Missed,
+    /// The generator cannot be trusted.
+    Untrusted,
+    /// The run ended early.
+    Aborted,
+}
+
+impl Verdict {
+    /// `met`, `missed`, `untrusted` or `aborted`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::Missed => "missed",
+            Self::Untrusted => "untrusted",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// owed = sent + unsent + pending, sent = ok + failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Requests that became due.
+    pub owed: u64,
+    /// Requests that were sent.
+    pub sent: u64,
+    /// Requests that our own limits kept from being sent.
+    pub unsent: u64,
+    /// Requests whose outcome the record does not hold; 0 unless it was cut off.
+    pub pending: u64,
+    /// Good answers.
+    pub ok: u64,
+    /// Sent requests without a good answer.
+    pub failed: u64,
+    /// By outcome; only those that occur.
+    pub by_outcome: BTreeMap<Outcome, u64>,
+}
+
+impl From<crate::record::Totals> for Requests {
+    fn from(totals: crate::record::Totals) -> Self {
+        Self {
+            owed: totals.owed,
+            sent: totals.sent(),
+            unsent: totals.unsent(),
+            pending: totals.pending(),
+            ok: totals.ok(),
+            failed: totals.failed(),
+            by_outcome: totals.by_outcome,
+        }
+    }
+}
+
+/// The requests that one cause lost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loss {
+    /// The cause.
+    pub cause: Cause,
+    /// How many requests.
+    pub count: u64,
+    /// The pods concerned, in order of creation.
+    pub pods: Vec<String>,
+    /// By outcome.
+    pub by_outcome: BTreeMap<Outcome, u64>,
+    /// What was seen, in a sentence with figures.
+    pub evidence: String,
+    /// What stops it.
+    pub fix: Fix,
+    /// The first of these failures.
+    pub first: Timestamp,
+    /// The last of these failures.
+    pub last: Timestamp,
+    /// Some of them in detail, at most [`EXAMPLES_MAX`].
+    pub examples: Vec<Example>,
+}
+
+/// How many examples a loss keeps.
+pub const EXAMPLES_MAX: usize = 5;
+
+/// One lost request in detail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    /// When its outcome was known.
+    pub at: Timestamp,
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// Its pod, if known.
+    pub pod: Option<String>,
+    /// What happened to it, step by step, in words.
+    pub story: String,
+}
+
+/// Pods that came and went under load.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Transitions {
+    /// Pods that became ready, and pods whose termination began, while traffic ran.
+    pub observed: u64,
+    /// Of these, how many lost a request.
+    pub with_loss: u64,
+    /// Upper bound at 95 % of the share of transitions that lose a request.
+    pub upper_bound95: f64,
+}
+
+/// Percentiles in nanoseconds; zeros if `count` is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Percentiles {
+    /// How many values.
+    pub count: u64,
+    /// Median.
+    pub p50: u64,
+    /// 90th percentile.
+    pub p90: u64,
+    /// 95th percentile.
+    pub p95: u64,
+    /// 99th percentile.
+    pub p99: u64,
+    /// 99.9th percentile.
+    pub p999: u64,
+    /// Largest.
+    pub max: u64,
+}
+
+impl Percentiles {
+    /// Those of a histogram.
+    pub fn of(histogram: &hist::Hist) -> Self {
+        if histogram.is_empty() {
+            return Self::default();
+        }
+        let at = |q| histogram.value_at_quantile(q);
+        Self {
+            count: histogram.len(),
+            p50: at(0.5),
+            p90: at(0.9),
+            p95: at(0.95),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: histogram.max(),
+        }
+    }
+}
+
+/// One phase of the traffic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PhaseResult {
+    /// Its name.
+    pub name: String,
+    /// Begin, on the run's axis.
+    pub start: Timestamp,
+    /// End, on the run's axis.
+    pub end: Timestamp,
+    /// Counts.
+    pub requests: Requests,
+    /// Latency of good answers.
+    pub latency: Percentiles,
+    /// Service time of good answers.
+    pub service_time: Percentiles,
+}
+
+/// The range of the replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaRange {
+    /// Fewest ready, while traffic ran.
+    pub min: u32,
+    /// Most pods that were not terminating.
+    pub max: u32,
+    /// Changes of `spec.replicas`.
+    pub desired_changes: u32,
+}
+
+/// What is drawn over time. All instants are on the run's axis.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Timeline {
+    /// Begin of the traffic.
+    pub traffic_start: Timestamp,
+    /// End of the traffic.
+    pub traffic_end: Timestamp,
+    /// End of the run.
+    pub end: Timestamp,
+    /// By second of schedule, ascending, without gaps between first and last.
+    pub seconds: Vec<SecondPoint>,
+    /// Steps of the replicas, ascending.
+    pub replicas: Vec<ReplicaPoint>,
+    /// A lane per pod, in order of creation.
+    pub pods: Vec<PodLane>,
+    /// Failures, at most one per pod, cause and tenth of a second.
+    pub failures: Vec<FailureMark>,
+    /// What the scenario did.
+    pub actions: Vec<ActionMark>,
+}
+
+/// One second of the traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SecondPoint {
+    /// Whole seconds since the start of the run.
+    pub second: u64,
+    /// Requests due in it.
+    pub owed: u64,
+    /// Of these, answered well.
+    pub ok: u64,
+    /// Of these, failed.
+    pub failed: u64,
+    /// Of these, unsent.
+    pub unsent: u64,
+    /// Latency of the good answers, nanoseconds; zeros if there is none.
+    pub latency: Percentiles,
+}
+
+/// The replicas from `at` on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaPoint {
+    /// From when.
+    pub at: Timestamp,
+    /// `spec.replicas`.
+    pub desired: u32,
+    /// Pods that are not terminating.
+    pub current: u32,
+    /// Of these, ready.
+    pub ready: u32,
+    /// Pods on their way out.
+    pub terminating: u32,
+}
+
+/// The life of one pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodLane {
+    /// Its name.
+    pub name: String,
+    /// The revision of its template.
+    pub revision: u32,
+    /// Its phases, ascending, without gaps.
+    pub spans: Vec<Span>,
+    /// While some consumer could choose it.
+    pub routed: Vec<(Timestamp, Timestamp)>,
+    /// Requests lost on it.
+    pub lost: u64,
+}
+
+/// A phase of a pod's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Begin.
+    pub from: Timestamp,
+    /// End.
+    pub to: Timestamp,
+    /// Which phase.
+    pub phase: PodPhase,
+}
+
+/// Failures at about one instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailureMark {
+    /// When.
+    pub at: Timestamp,
+    /// The pod, if known.
+    pub pod: Option<String>,
+    /// The cause.
+    pub cause: Cause,
+    /// How many.
+    pub n: u64,
+}
+
+/// Something that the scenario did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActionMark {
+    /// When.
+    pub at: Timestamp,
+    /// In words: `rollout`, `scale to 5`.
+    pub label: String,
+}
+
+/// Why a record cannot be analysed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnalyzeError {
+    /// A histogram of the record is damaged.
+    #[error("the record's window of second {second} is damaged: {source}")]
+    Window {
+        /// Which second.
+        second: u64,
+        /// What is wrong.
+        #[source]
+        source: hist::DecodeError,
+    },
+    /// The sums do not agree: owed is not sent + unsent (+ pending of a record that was cut off).
+    #[error("the record's sums do not agree: {owed} owed, {sent} sent, {unsent} unsent")]
+    Sums {
+        /// Owed.
+        owed: u64,
+        /// Sent.
+        sent: u64,
+        /// Unsent.
+        unsent: u64,
+    },
+    /// The failures in detail are not as many as the failures counted.
+    #[error("the record counts {counted} failures and describes {described}")]
+    Failures {
+        /// In the windows.
+        counted: u64,
+        /// In detail.
+        described: u64,
+    },
+}
+
+/// What a span of the run's axis lasts.
+impl Span {
+    /// Its length.
+    pub fn lasts(&self) -> Nanos {
+        self.to.since(self.from)
+    }
+}
+
+/// Analyses a record.
+///
+/// # Errors
+/// If the record contradicts itself.
+pub fn analyze(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
+    summary::assemble(record)
+}
