@@ -1,4 +1,6 @@
 //! The program: scenario files, load engine, backends, record, analysis, reports.
 
 pub mod analyze;
+pub mod clock;
+pub mod load;
 pub mod record;

@@ -51,11 +51,7 @@ pub enum Source {
 /// What happened. Pods are named `v<revision>-<number>` by our own controllers, and as the cluster
 /// names them on `kube`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(
-    tag = "kind",
-    rename_all = "kebab-case",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum EventKind {
     /// The target is up; traffic begins.
     TrafficStarted,
@@ -429,9 +425,6 @@ mod tests {
             line,
             r#"{"at":1500,"seq":3,"source":"kubelet","kind":"signal-sent","pod":"v1-1","signal":"SIGTERM","byKubelet":true}"#
         );
-        assert_eq!(
-            serde_json::from_str::<Event>(&line).expect("reads back"),
-            event
-        );
+        assert_eq!(serde_json::from_str::<Event>(&line).expect("reads back"), event);
     }
 }

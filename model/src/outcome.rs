@@ -171,7 +171,7 @@ pub struct Hop {
 }
 
 /// What a proxy met towards a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HopError {
     /// There is no endpoint to try.

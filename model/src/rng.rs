@@ -14,14 +14,10 @@ impl Stream {
     /// *Source*: FNV-1a (64 bit) of the purpose, mixed with the seed by SplitMix64, which is what
     /// Xoshiro's authors recommend for seeding.
     pub fn new(seed: u64, purpose: &str) -> Self {
-        let hash = purpose
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
-        Self(Xoshiro256PlusPlus::seed_from_u64(
-            seed.rotate_left(32) ^ hash,
-        ))
+        let hash = purpose.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Self(Xoshiro256PlusPlus::seed_from_u64(seed.rotate_left(32) ^ hash))
     }
 
     /// The next 64 random bits.

@@ -160,17 +160,14 @@ impl FromStr for Nanos {
         let mut total: u64 = 0;
         let mut rest = trimmed;
         while !rest.is_empty() {
-            let digits = rest
-                .find(|c: char| !c.is_ascii_digit() && c != '.')
-                .unwrap_or(rest.len());
+            let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
             if digits == 0 {
                 return Err(malformed());
             }
             let number = &rest[..digits];
             rest = &rest[digits..];
-            let letters = rest
-                .find(|c: char| !c.is_ascii_alphabetic() && c != 'µ')
-                .unwrap_or(rest.len());
+            let letters =
+                rest.find(|c: char| !c.is_ascii_alphabetic() && c != 'µ').unwrap_or(rest.len());
             let unit: u64 = match &rest[..letters] {
                 "" => return Err(ParseNanosError::NoUnit(text.into())),
                 "h" => 3600 * SECOND,
@@ -210,11 +207,7 @@ fn scale(number: &str, unit: u64) -> Option<Option<u64>> {
 }
 
 fn parse_digits(digits: &str) -> Option<u64> {
-    if digits.is_empty() {
-        Some(0)
-    } else {
-        digits.parse().ok()
-    }
+    if digits.is_empty() { Some(0) } else { digits.parse().ok() }
 }
 
 impl Serialize for Nanos {
@@ -225,9 +218,7 @@ impl Serialize for Nanos {
 
 impl<'de> Deserialize<'de> for Nanos {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::units::deserialize_scalar(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        crate::units::deserialize_scalar(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -292,19 +283,10 @@ mod tests {
         for text in ["-1s", "s", "1x", "1s2", "1..2s", ".s", "NaN", "inf"] {
             assert!(text.parse::<Nanos>().is_err(), "{text}");
         }
-        assert_eq!(
-            "5".parse::<Nanos>(),
-            Err(ParseNanosError::NoUnit("5".into()))
-        );
+        assert_eq!("5".parse::<Nanos>(), Err(ParseNanosError::NoUnit("5".into())));
         let endless = "99999999999999999999s";
-        assert_eq!(
-            endless.parse::<Nanos>(),
-            Err(ParseNanosError::TooLong(endless.into()))
-        );
+        assert_eq!(endless.parse::<Nanos>(), Err(ParseNanosError::TooLong(endless.into())));
         let sum = "5000000h5000000h";
-        assert_eq!(
-            sum.parse::<Nanos>(),
-            Err(ParseNanosError::TooLong(sum.into()))
-        );
+        assert_eq!(sum.parse::<Nanos>(), Err(ParseNanosError::TooLong(sum.into())));
     }
 }

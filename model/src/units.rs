@@ -103,11 +103,7 @@ impl FromStr for RatePerSec {
             Some(_) => return Err(error()),
         };
         let rate = number.trim().parse::<f64>().map_err(|_| error())? / divisor;
-        if (0.0..=RATE_PER_SEC_MAX).contains(&rate) {
-            Ok(Self(rate))
-        } else {
-            Err(error())
-        }
+        if (0.0..=RATE_PER_SEC_MAX).contains(&rate) { Ok(Self(rate)) } else { Err(error()) }
     }
 }
 
@@ -143,11 +139,7 @@ impl FromStr for MilliCpu {
             None => (trimmed, 1000.0),
         };
         let milli = libm::ceil(number.parse::<f64>().map_err(|_| error())? * factor - 1e-6);
-        if (0.0..1e12).contains(&milli) {
-            Ok(Self(milli as u64))
-        } else {
-            Err(error())
-        }
+        if (0.0..1e12).contains(&milli) { Ok(Self(milli as u64)) } else { Err(error()) }
     }
 }
 
@@ -161,12 +153,7 @@ impl fmt::Display for MilliCpu {
     }
 }
 
-text_type!(
-    MilliCpu,
-    "Cpu",
-    r"^[0-9.]+m?$",
-    "A CPU quantity such as 100m or 0.5"
-);
+text_type!(MilliCpu, "Cpu", r"^[0-9.]+m?$", "A CPU quantity such as 100m or 0.5");
 
 /// A number of bytes (`512`, `64Ki`, `1Gi`, `10M`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -197,11 +184,7 @@ impl FromStr for Bytes {
             .find_map(|(suffix, unit)| Some((trimmed.strip_suffix(suffix)?, *unit)))
             .unwrap_or((trimmed, 1));
         let bytes = number.parse::<f64>().map_err(|_| error())? * unit as f64;
-        if (0.0..9e18).contains(&bytes) {
-            Ok(Self(bytes as u64))
-        } else {
-            Err(error())
-        }
+        if (0.0..9e18).contains(&bytes) { Ok(Self(bytes as u64)) } else { Err(error()) }
     }
 }
 
@@ -217,12 +200,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-text_type!(
-    Bytes,
-    "Bytes",
-    r"^[0-9.]+([kMGT]|[KMGT]i)?$",
-    "A number of bytes such as 64Ki"
-);
+text_type!(Bytes, "Bytes", r"^[0-9.]+([kMGT]|[KMGT]i)?$", "A number of bytes such as 64Ki");
 
 /// A count, or a percentage of another one, as in `maxSurge: 25%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,9 +270,7 @@ impl Serialize for IntOrPercent {
 
 impl<'de> Deserialize<'de> for IntOrPercent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserialize_scalar(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        deserialize_scalar(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -314,21 +290,11 @@ mod tests {
 
     #[test]
     fn quantities_are_read_as_kubernetes_reads_them() {
-        for (text, milli) in [
-            ("100m", 100),
-            ("0.5", 500),
-            ("2", 2000),
-            ("0.0001", 1),
-            ("0", 0),
-        ] {
+        for (text, milli) in [("100m", 100), ("0.5", 500), ("2", 2000), ("0.0001", 1), ("0", 0)] {
             assert_eq!(text.parse(), Ok(MilliCpu(milli)), "{text}");
         }
-        for (text, bytes) in [
-            ("512", 512),
-            ("64Ki", 65_536),
-            ("1Gi", 1 << 30),
-            ("10M", 10_000_000),
-        ] {
+        for (text, bytes) in [("512", 512), ("64Ki", 65_536), ("1Gi", 1 << 30), ("10M", 10_000_000)]
+        {
             assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
         }
         for text in ["", "-1", "m", "1q", "NaN", "inf"] {

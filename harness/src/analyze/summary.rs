@@ -153,8 +153,5 @@ pub struct SummaryAudit {
 
 /// See [`super::analyze`].
 pub(super) fn assemble(_record: &RunRecord) -> Result<Analysis, AnalyzeError> {
-    Err(AnalyzeError::Failures {
-        counted: 0,
-        described: 0,
-    })
+    Err(AnalyzeError::Failures { counted: 0, described: 0 })
 }

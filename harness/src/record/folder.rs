@@ -55,8 +55,5 @@ pub fn create(parent: &Path, name: &str) -> std::io::Result<PathBuf> {
             Err(error) => return Err(error),
         }
     }
-    Err(std::io::Error::other(format!(
-        "{} holds 100000 runs of {name}",
-        parent.display()
-    )))
+    Err(std::io::Error::other(format!("{} holds 100000 runs of {name}", parent.display())))
 }

@@ -74,11 +74,7 @@ impl Encoded {
     /// # Errors
     /// As [`Self::add_to`].
     pub fn count(&self) -> Result<u64, DecodeError> {
-        if self.is_empty() {
-            Ok(0)
-        } else {
-            Ok(self.decode()?.len())
-        }
+        if self.is_empty() { Ok(0) } else { Ok(self.decode()?.len()) }
     }
 
     fn decode(&self) -> Result<Hist, DecodeError> {
@@ -92,9 +88,7 @@ impl Encoded {
         if digits != u32::from(DIGITS) || lowest != LOWEST_NS || highest != HIGHEST_NS {
             return Err(DecodeError);
         }
-        Deserializer::new()
-            .deserialize(&mut &self.0[..])
-            .map_err(|_| DecodeError)
+        Deserializer::new().deserialize(&mut &self.0[..]).map_err(|_| DecodeError)
     }
 }
 
@@ -107,10 +101,7 @@ impl Serialize for Encoded {
 impl<'de> Deserialize<'de> for Encoded {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        BASE64
-            .decode(text.as_bytes())
-            .map(|bytes| Self(bytes.into()))
-            .map_err(de::Error::custom)
+        BASE64.decode(text.as_bytes()).map(|bytes| Self(bytes.into())).map_err(de::Error::custom)
     }
 }
 
@@ -141,23 +132,13 @@ mod tests {
         let good = Encoded::new(&histogram);
         for length in 1..good.0.len() {
             let cut = Encoded(good.0[..length].into());
-            assert!(
-                cut.count().is_err() || cut.count() == Ok(0),
-                "cut at {length}"
-            );
+            assert!(cut.count().is_err() || cut.count() == Ok(0), "cut at {length}");
         }
         let mut wide = good.clone();
         wide.0[24] = 0x7f;
+        assert_eq!(wide.count(), Err(DecodeError), "bounds that would allocate without end");
         assert_eq!(
-            wide.count(),
-            Err(DecodeError),
-            "bounds that would allocate without end"
-        );
-        assert_eq!(
-            Encoded(Box::from(
-                &b"not a histogram at all, but long enough to look at"[..]
-            ))
-            .count(),
+            Encoded(Box::from(&b"not a histogram at all, but long enough to look at"[..])).count(),
             Err(DecodeError)
         );
     }

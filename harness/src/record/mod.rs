@@ -72,8 +72,6 @@ pub struct PhasePlan {
     pub start: Nanos,
     /// From the start of the traffic.
     pub end: Nanos,
-    /// Requests owed in it.
-    pub owed: u64,
 }
 
 /// Which backend ran a scenario.
@@ -268,10 +266,7 @@ impl RunRecord {
     }
 
     fn add_window(&mut self, window: Window) {
-        let sum = self
-            .windows
-            .entry((window.second, window.phase))
-            .or_default();
+        let sum = self.windows.entry((window.second, window.phase)).or_default();
         sum.owed += window.owed;
         for (outcome, part) in window.outcomes {
             let into = sum.outcomes.entry(outcome).or_default();
@@ -338,11 +333,7 @@ impl Totals {
     }
 
     fn group(&self, group: OutcomeGroup) -> u64 {
-        self.by_outcome
-            .iter()
-            .filter(|(outcome, _)| outcome.group() == group)
-            .map(|(_, n)| n)
-            .sum()
+        self.by_outcome.iter().filter(|(outcome, _)| outcome.group() == group).map(|(_, n)| n).sum()
     }
 
     /// Requests that were sent.

@@ -66,15 +66,8 @@ pub enum ReadError {
 /// If it is missing, foreign or damaged before its last line. A last line that was cut off by the
 /// end of the process is dropped.
 pub fn read(path: &Path) -> Result<RunRecord, ReadError> {
-    let path = if path.is_dir() {
-        path.join(super::folder::RECORD)
-    } else {
-        path.to_owned()
-    };
-    let file = File::open(&path).map_err(|source| ReadError::Io {
-        path: path.clone(),
-        source,
-    })?;
+    let path = if path.is_dir() { path.join(super::folder::RECORD) } else { path.to_owned() };
+    let file = File::open(&path).map_err(|source| ReadError::Io { path: path.clone(), source })?;
     read_from(BufReader::with_capacity(1 << 18, file), &path)
 }
 
@@ -89,10 +82,7 @@ struct Probe {
 /// # Errors
 /// As [`read`].
 pub fn read_from(mut input: impl BufRead, path: &Path) -> Result<RunRecord, ReadError> {
-    let io = |source| ReadError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| ReadError::Io { path: path.to_owned(), source };
     let mut buffer = Vec::new();
     let mut record: Option<RunRecord> = None;
     let mut number = 0;
@@ -105,10 +95,7 @@ pub fn read_from(mut input: impl BufRead, path: &Path) -> Result<RunRecord, Read
         number += 1;
         let is_whole = buffer.last() == Some(&b'\n');
         if !is_whole && buffer.len() == LINE_BYTES_MAX {
-            return Err(ReadError::TooLong {
-                path: path.to_owned(),
-                line: number,
-            });
+            return Err(ReadError::TooLong { path: path.to_owned(), line: number });
         }
         let Some(known) = &mut record else {
             record = Some(header(&buffer, is_whole, path)?);
@@ -118,22 +105,12 @@ pub fn read_from(mut input: impl BufRead, path: &Path) -> Result<RunRecord, Read
             Ok(line) => known.push(line),
             Err(_) if !is_whole => break,
             Err(source) => {
-                return Err(ReadError::Damaged {
-                    path: path.to_owned(),
-                    line: number,
-                    source,
-                });
+                return Err(ReadError::Damaged { path: path.to_owned(), line: number, source });
             }
         }
     }
-    let mut record = record.ok_or_else(|| ReadError::Empty {
-        path: path.to_owned(),
-    })?;
-    if record
-        .footer
-        .as_ref()
-        .is_some_and(|footer| footer.lines + 1 != number)
-    {
+    let mut record = record.ok_or_else(|| ReadError::Empty { path: path.to_owned() })?;
+    if record.footer.as_ref().is_some_and(|footer| footer.lines + 1 != number) {
         record.footer = None;
     }
     record.sort();
@@ -141,16 +118,11 @@ pub fn read_from(mut input: impl BufRead, path: &Path) -> Result<RunRecord, Read
 }
 
 fn header(line: &[u8], is_whole: bool, path: &Path) -> Result<RunRecord, ReadError> {
-    let foreign = |found: String| ReadError::Foreign {
-        path: path.to_owned(),
-        found,
-    };
+    let foreign = |found: String| ReadError::Foreign { path: path.to_owned(), found };
     let probe: Probe = match serde_json::from_slice(line) {
         Ok(probe) => probe,
         Err(_) if !is_whole => {
-            return Err(ReadError::Empty {
-                path: path.to_owned(),
-            });
+            return Err(ReadError::Empty { path: path.to_owned() });
         }
         Err(_) => return Err(foreign("no JSON".into())),
     };
@@ -161,10 +133,6 @@ fn header(line: &[u8], is_whole: bool, path: &Path) -> Result<RunRecord, ReadErr
     match serde_json::from_slice(line) {
         Ok(Line::Header(header)) => Ok(RunRecord::new(*header)),
         Ok(_) => Err(foreign("another line than a header".into())),
-        Err(source) => Err(ReadError::Damaged {
-            path: path.to_owned(),
-            line: 1,
-            source,
-        }),
+        Err(source) => Err(ReadError::Damaged { path: path.to_owned(), line: 1, source }),
     }
 }

@@ -33,15 +33,10 @@ impl Writer {
     /// # Errors
     /// If it exists or cannot be written.
     pub fn create(path: &Path, header: Header) -> Result<Self, WriteError> {
-        let file = File::create_new(path).map_err(|source| WriteError {
-            path: path.to_owned(),
-            source,
-        })?;
-        let mut writer = Self {
-            path: path.to_owned(),
-            file: BufWriter::with_capacity(1 << 18, file),
-            lines: 0,
-        };
+        let file = File::create_new(path)
+            .map_err(|source| WriteError { path: path.to_owned(), source })?;
+        let mut writer =
+            Self { path: path.to_owned(), file: BufWriter::with_capacity(1 << 18, file), lines: 0 };
         writer.line(Line::Header(Box::new(header)))?;
         writer.flush()?;
         Ok(writer)
@@ -53,10 +48,7 @@ impl Writer {
     }
 
     fn error(&self, source: std::io::Error) -> WriteError {
-        WriteError {
-            path: self.path.clone(),
-            source,
-        }
+        WriteError { path: self.path.clone(), source }
     }
 }
 
@@ -66,17 +58,12 @@ impl Sink for Writer {
             footer.lines = self.lines;
         }
         serde_json::to_writer(&mut self.file, &line).map_err(|error| self.error(error.into()))?;
-        self.file
-            .write_all(b"\n")
-            .map_err(|error| self.error(error))?;
+        self.file.write_all(b"\n").map_err(|error| self.error(error))?;
         self.lines += 1;
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), WriteError> {
-        self.file.flush().map_err(|source| WriteError {
-            path: self.path.clone(),
-            source,
-        })
+        self.file.flush().map_err(|source| WriteError { path: self.path.clone(), source })
     }
 }

@@ -7,6 +7,12 @@
 //! carries out the [`Effect`]s that come back. Same config, same inputs at the same times: same
 //! effects.
 
+pub mod controller;
+pub mod endpoints;
+mod machine;
+pub mod pod;
+pub mod prober;
+
 use alloc::{string::String, vec::Vec};
 
 use crate::{
@@ -14,6 +20,8 @@ use crate::{
     spec::{Deployment, Distribution, LifecycleHandler, Which},
     time::Nanos,
 };
+
+pub use machine::{Cluster, Numbers};
 
 /// What a cluster is made of.
 #[derive(Clone, Debug)]

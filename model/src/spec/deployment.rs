@@ -59,11 +59,7 @@ impl Strategy {
         let update = self.rolling_update.clone().unwrap_or_default();
         let surge = update.max_surge.resolve_up(replicas);
         let unavailable = update.max_unavailable.resolve_down(replicas);
-        if surge == 0 && unavailable == 0 {
-            (0, 1)
-        } else {
-            (surge, unavailable)
-        }
+        if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
     }
 }
 
@@ -89,10 +85,7 @@ pub struct RollingUpdate {
 
 impl Default for RollingUpdate {
     fn default() -> Self {
-        Self {
-            max_surge: IntOrPercent::Percent(25),
-            max_unavailable: IntOrPercent::Percent(25),
-        }
+        Self { max_surge: IntOrPercent::Percent(25), max_unavailable: IntOrPercent::Percent(25) }
     }
 }
 

@@ -145,13 +145,7 @@ impl Serialize for Distribution {
                 map.serialize_entry("exponential", &Mean { mean: *mean })?
             }
             Self::Lognormal { median, p99 } => {
-                map.serialize_entry(
-                    "lognormal",
-                    &Quantiles {
-                        median: *median,
-                        p99: *p99,
-                    },
-                )?;
+                map.serialize_entry("lognormal", &Quantiles { median: *median, p99: *p99 })?;
             }
         }
         map.end()
@@ -196,9 +190,7 @@ impl<'de> de::Visitor<'de> for DistributionVisitor {
                 let [low, high] = map.next_value::<[Nanos; 2]>()?;
                 Distribution::Uniform(low, high)
             }
-            "exponential" => Distribution::Exponential {
-                mean: map.next_value::<Mean>()?.mean,
-            },
+            "exponential" => Distribution::Exponential { mean: map.next_value::<Mean>()?.mean },
             "lognormal" => {
                 let Quantiles { median, p99 } = map.next_value()?;
                 Distribution::Lognormal { median, p99 }
@@ -260,10 +252,7 @@ mod tests {
         ];
         for json in rows {
             let distribution = read(json).expect(json);
-            assert_eq!(
-                serde_json::to_string(&distribution).expect("serialises"),
-                json
-            );
+            assert_eq!(serde_json::to_string(&distribution).expect("serialises"), json);
         }
     }
 
@@ -284,14 +273,10 @@ mod tests {
 
     #[test]
     fn draws_have_the_quantiles_that_were_asked_for() {
-        let lognormal = Distribution::Lognormal {
-            median: Nanos::from_millis(12),
-            p99: Nanos::from_millis(60),
-        };
+        let lognormal =
+            Distribution::Lognormal { median: Nanos::from_millis(12), p99: Nanos::from_millis(60) };
         let mut stream = Stream::new(5, "draws");
-        let mut draws: Vec<u64> = (0..100_000)
-            .map(|_| lognormal.sample(&mut stream).0)
-            .collect();
+        let mut draws: Vec<u64> = (0..100_000).map(|_| lognormal.sample(&mut stream).0).collect();
         draws.sort_unstable();
         assert!((draws[50_000] as f64 / 12e6 - 1.0).abs() < 0.02);
         assert!((draws[99_000] as f64 / 60e6 - 1.0).abs() < 0.05);

@@ -171,11 +171,7 @@ impl ScheduledEvent {
         .into_iter()
         .flatten();
         let action = actions.next();
-        if actions.next().is_some() {
-            None
-        } else {
-            action
-        }
+        if actions.next().is_some() { None } else { action }
     }
 }
 
@@ -241,10 +237,7 @@ pub struct Kill {
 
 impl Default for Kill {
     fn default() -> Self {
-        Self {
-            pod: Which::Oldest,
-            signal: KillSignal::Sigkill,
-        }
+        Self { pod: Which::Oldest, signal: KillSignal::Sigkill }
     }
 }
 

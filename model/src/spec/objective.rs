@@ -118,11 +118,7 @@ impl Measure {
         let limit = match self.unit() {
             MeasureUnit::Count => rest.parse::<u64>().ok().map(|count| count as f64),
             MeasureUnit::Share => match rest.strip_suffix('%') {
-                Some(percent) => percent
-                    .trim()
-                    .parse::<f64>()
-                    .ok()
-                    .map(|percent| percent / 100.0),
+                Some(percent) => percent.trim().parse::<f64>().ok().map(|percent| percent / 100.0),
                 None => rest.parse::<f64>().ok(),
             }
             .filter(|share| (0.0..=1.0).contains(share)),
@@ -133,12 +129,9 @@ impl Measure {
             MeasureUnit::Share => "a share such as <0.1%",
             MeasureUnit::Nanos => "a duration such as <250ms",
         };
-        limit.map(|limit| Bound { op, limit }).ok_or_else(|| {
-            format!(
-                "`{text}` is no bound for `{}`; write {example}",
-                self.name()
-            )
-        })
+        limit
+            .map(|limit| Bound { op, limit })
+            .ok_or_else(|| format!("`{text}` is no bound for `{}`; write {example}", self.name()))
     }
 
     /// A value of this measure as people read it.
@@ -155,14 +148,9 @@ impl FromStr for Measure {
     type Err = crate::units::ParseUnitError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|known| known.name() == text)
-            .ok_or_else(|| crate::units::ParseUnitError {
-                text: text.into(),
-                expected: "a measure",
-            })
+        Self::ALL.iter().copied().find(|known| known.name() == text).ok_or_else(|| {
+            crate::units::ParseUnitError { text: text.into(), expected: "a measure" }
+        })
     }
 }
 
@@ -232,27 +220,19 @@ impl<'de> de::Visitor<'de> for ObjectiveVisitor {
                 during = map.next_value()?;
                 continue;
             }
-            let measure: Measure = key
-                .parse()
-                .map_err(|_| de::Error::unknown_field(&key, Measure::NAMES))?;
+            let measure: Measure =
+                key.parse().map_err(|_| de::Error::unknown_field(&key, Measure::NAMES))?;
             if found.is_some() {
                 return Err(de::Error::custom(
                     "an objective bounds one measure; write a second one for the second",
                 ));
             }
             let Scalar(text) = map.next_value()?;
-            found = Some((
-                measure,
-                measure.parse_bound(&text).map_err(de::Error::custom)?,
-            ));
+            found = Some((measure, measure.parse_bound(&text).map_err(de::Error::custom)?));
         }
         let (measure, bound) = found
             .ok_or_else(|| de::Error::custom("an objective names a measure, such as failed"))?;
-        Ok(Objective {
-            measure,
-            bound,
-            during,
-        })
+        Ok(Objective { measure, bound, during })
     }
 }
 
@@ -271,10 +251,8 @@ impl JsonSchema for Objective {
             "maxProperties": 2,
             "properties": {"during": generator.subschema_for::<Vec<String>>()}
         });
-        if let Some(properties) = schema
-            .ensure_object()
-            .get_mut("properties")
-            .and_then(|p| p.as_object_mut())
+        if let Some(properties) =
+            schema.ensure_object().get_mut("properties").and_then(|p| p.as_object_mut())
         {
             for name in Measure::NAMES {
                 properties.insert((*name).into(), text.clone().to_value());
@@ -300,10 +278,7 @@ mod tests {
         ];
         for (json, written) in rows {
             let objective: Objective = serde_json::from_str(json).expect(json);
-            assert_eq!(
-                serde_json::to_string(&objective).expect("serialises"),
-                written
-            );
+            assert_eq!(serde_json::to_string(&objective).expect("serialises"), written);
         }
     }
 

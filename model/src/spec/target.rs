@@ -64,10 +64,7 @@ pub struct Drain {
 
 impl Default for Drain {
     fn default() -> Self {
-        Self {
-            delay: Nanos::from_secs(5),
-            deadline: Nanos::from_secs(30),
-        }
+        Self { delay: Nanos::from_secs(5), deadline: Nanos::from_secs(30) }
     }
 }
 
@@ -136,14 +133,12 @@ impl FromStr for Misbehaviour {
     type Err = crate::units::ParseUnitError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|known| known.name() == text)
-            .ok_or_else(|| crate::units::ParseUnitError {
+        Self::ALL.iter().copied().find(|known| known.name() == text).ok_or_else(|| {
+            crate::units::ParseUnitError {
                 text: text.into(),
                 expected: "a wrong behaviour of the bundled service",
-            })
+            }
+        })
     }
 }
 

@@ -114,11 +114,9 @@ impl Phase {
     pub fn shape(&self) -> Result<PhaseShape, &'static str> {
         match (self.hold, self.for_, &self.ramp, self.over) {
             (Some(rate), Some(lasts), None, None) => Ok(PhaseShape::Hold { rate, lasts }),
-            (None, None, Some(ramp), Some(lasts)) => Ok(PhaseShape::Ramp {
-                from: ramp.from,
-                to: ramp.to,
-                lasts,
-            }),
+            (None, None, Some(ramp), Some(lasts)) => {
+                Ok(PhaseShape::Ramp { from: ramp.from, to: ramp.to, lasts })
+            }
             (Some(_), None, None, None) => Err("`hold` needs `for`: {hold: 50/s, for: 20s}"),
             (None, None, Some(_), None) => {
                 Err("`ramp` needs `over`: {ramp: {to: 200/s}, over: 5s}")

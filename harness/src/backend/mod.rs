@@ -1,0 +1,118 @@
+//! Where a plan is carried out. Each backend writes the same record.
+
+pub mod local;
+
+use tokio::sync::watch;
+
+use highwater_model::time::Nanos;
+
+use crate::{
+    plan::{Plan, PlanError},
+    record::{BackendKind, EndReason, Sink, WriteError},
+};
+
+/// A place where a plan is carried out: virtual time, processes of this machine, a cluster.
+///
+/// A backend emits events, windows, failures and samples in the vocabulary of the record; what
+/// they mean is told from the record alone. `sim` needs no runtime and `local` and `kube` bring
+/// their own, so the trait is plain.
+pub trait Backend {
+    /// Which it is.
+    fn kind(&self) -> BackendKind;
+
+    /// Refuses what this backend cannot do, by the name of the key.
+    ///
+    /// # Errors
+    /// [`PlanError::Unsupported`].
+    fn check(&self, plan: &Plan) -> Result<(), PlanError>;
+
+    /// Carries the plan out and writes all but the record's header and footer.
+    ///
+    /// # Errors
+    /// If it could not be carried out; what is in the record by then is valid.
+    fn run(&mut self, plan: &Plan, sink: &mut dyn Sink, control: &mut Control<'_>) -> Result<Ended, BackendError>;
+}
+
+/// How a run ended that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// As planned, or interrupted.
+    pub reason: EndReason,
+    /// When, on the run's axis.
+    pub end: highwater_model::time::Timestamp,
+}
+
+/// What comes in and goes out beside the record while a run goes on.
+pub struct Control<'a> {
+    /// How often the user asked to stop: once ends the traffic and lets requests in flight end,
+    /// twice gives up at once.
+    pub interrupts: watch::Receiver<u32>,
+    /// Told once per second.
+    pub progress: &'a mut dyn FnMut(&Progress),
+}
+
+/// How a run stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// What goes on: `starting`, `traffic`, `stopping`.
+    pub stage: &'static str,
+    /// Since the start of the traffic.
+    pub elapsed: Nanos,
+    /// The traffic's length.
+    pub total: Nanos,
+    /// Requests owed in the last second.
+    pub rate: u64,
+    /// 99th percentile of latency in the last second, nanoseconds.
+    pub latency_p99: Option<u64>,
+    /// Failures so far.
+    pub failed: u64,
+    /// Unsent so far.
+    pub unsent: u64,
+    /// Ready pods.
+    pub ready: u32,
+    /// Pods wanted.
+    pub desired: u32,
+    /// Pods on their way out.
+    pub terminating: u32,
+}
+
+/// A run could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The record could not be written.
+    #[error(transparent)]
+    Record(#[from] WriteError),
+    /// The operating system refused something that the backend needs.
+    #[error("{doing}: {source}")]
+    System {
+        /// What was attempted.
+        doing: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The target never became ready.
+    #[error("the target did not become ready within {within}: {seen}")]
+    NeverReady {
+        /// How long was waited.
+        within: Nanos,
+        /// What was seen of it.
+        seen: String,
+    },
+    /// A part of the harness ended.
+    #[error("{part} ended in the middle of the run: {reason}")]
+    PartEnded {
+        /// Which.
+        part: &'static str,
+        /// How.
+        reason: String,
+    },
+}
+
+impl BackendError {
+    /// An error of the operating system while `doing`.
+    pub fn system(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::System { doing, source }
+    }
+}
