@@ -8,11 +8,11 @@
 //! is due at `now`, and tells its next deadline. The driver owns the clock: `harness` drives the
 //! machines with real processes (`local`) and with virtual time (`sim`).
 //!
-//! 1. [`time`], [`units`], [`rng`]: integer nanoseconds, Kubernetes quantities, split random streams
-//! 2. [`spec`]: the scenario as plain data
-//! 3. [`load`]: rate profiles and arrival processes
-//! 4. [`cluster`]: Deployment, ReplicaSet, probes, pods, endpoints, joined into one machine
-//! 5. [`outcome`], [`event`]: the one vocabulary that every backend records
+//! 1. integer nanoseconds, Kubernetes quantities, split random streams: [`time`], [`units`], [`rng`]
+//! 2. the scenario as plain data: [`spec`]
+//! 3. rate profiles and arrival processes: [`load`]
+//! 4. Deployment, ReplicaSet, probes, pods, endpoints, joined into one machine: [`cluster`]
+//! 5. the one vocabulary that every backend records: [`outcome`], [`event`]
 #![no_std]
 
 extern crate alloc;

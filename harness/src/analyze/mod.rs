@@ -1,11 +1,11 @@
 //! From a record to what it means: pure functions, no clock, no files, no terminal.
 //!
-//! 1. [`pods`]: the life of each pod, from the events
-//! 2. [`attribute`]: the cause of each failure, from the phase of its pod and the state of its
+//! 1. the life of each pod, from the events: [`pods`]
+//! 2. the cause of each failure, from the phase of its pod and the state of its: [`attribute`]
 //!    connection at that instant
-//! 3. [`causes`]: what each cause means, its evidence and its fix
-//! 4. [`objectives`], [`audit`]: what had to hold, and whether the run can be trusted
-//! 5. [`summary`]: the contract for programs, `summary.json`
+//! 3. what each cause means, its evidence and its fix: [`causes`]
+//! 4. what had to hold, and whether the run can be trusted: [`objectives`], [`audit`]
+//! 5. the contract for programs, `summary.json`: [`summary`]
 //!
 //! [`analyze`] joins them into an [`Analysis`], which reports are made from.
 

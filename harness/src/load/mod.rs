@@ -1,9 +1,9 @@
 //! The load engine: open loop, raw sockets, every owed request with exactly one outcome.
 //!
-//! 1. [`request`]: the scenario's request kinds as bytes to send and answers to expect
-//! 2. [`response`]: an incremental HTTP/1.1 response parser, bounded, without I/O
-//! 3. [`recorder`]: counts, histograms and failures of the current second
-//! 4. [`engine`]: one thread with an epoll loop that sends what is due and reads what comes
+//! 1. the scenario's request kinds as bytes to send and answers to expect: [`request`]
+//! 2. an incremental HTTP/1.1 response parser, bounded, without I/O: [`response`]
+//! 3. counts, histograms and failures of the current second: [`recorder`]
+//! 4. one thread with an epoll loop that sends what is due and reads what comes: [`engine`]
 //!
 //! The engine never waits for an answer before it sends the next request: a pure
 //! [`highwater_model::load::Schedule`] says when each is owed, and latency counts from there.

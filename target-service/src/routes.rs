@@ -1,0 +1,168 @@
+//! What is served: `/work`, the probes' paths, `/metrics`.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http_body_util::BodyExt as _;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue},
+};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::{
+    duration::Distribution,
+    lifecycle::{Feed, mono_ns},
+    metrics::Metrics,
+    work::{self, Answer, Work},
+};
+
+/// The largest request body that is read (and thrown away).
+const REQUEST_BYTES_MAX: u64 = 64 << 20;
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct App {
+    /// Where the service tells of itself.
+    pub feed: Feed,
+    /// Its counters.
+    pub metrics: Metrics,
+    /// What a request costs when its query does not say.
+    pub defaults: Work,
+    /// The wait of such a request.
+    pub latency: Distribution,
+    /// For the waits.
+    pub random: Mutex<Xoshiro256PlusPlus>,
+    /// `x-highwater-pod`.
+    pub pod: Option<HeaderValue>,
+    /// The main port listens.
+    pub listening: AtomicBool,
+    /// `/readyz` passes.
+    pub ready: AtomicBool,
+    /// Every answer says `Connection: close`.
+    pub closing: AtomicBool,
+    /// `/work` answers 503.
+    pub refusing: AtomicBool,
+    /// The drain machine's state.
+    pub state: Mutex<&'static str>,
+}
+
+/// Answers one request. `on_health_port`: only probes and metrics are served there.
+///
+/// # Errors
+/// Never.
+pub async fn serve(
+    app: Arc<App>,
+    request: Request<Incoming>,
+    on_health_port: bool,
+) -> Result<Response<Answer>, Infallible> {
+    let began = mono_ns();
+    let in_flight = (!on_health_port).then(|| app.metrics.begin());
+    let method = request.method().clone();
+    let (route, mut response) = route(&app, request, on_health_port).await;
+    if let Some(pod) = &app.pod {
+        response.headers_mut().insert("x-highwater-pod", pod.clone());
+    }
+    if app.closing.load(Ordering::Relaxed) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let took = Duration::from_nanos(mono_ns().saturating_sub(began));
+    app.metrics.answered(route, method.as_str(), response.status().as_u16(), took);
+    drop(in_flight);
+    Ok(response)
+}
+
+async fn route(
+    app: &App,
+    request: Request<Incoming>,
+    on_health_port: bool,
+) -> (&'static str, Response<Answer>) {
+    let route = match request.uri().path() {
+        "/work" if !on_health_port => "/work",
+        "/healthz" => "/healthz",
+        "/livez" => "/livez",
+        "/readyz" => "/readyz",
+        "/startupz" => "/startupz",
+        "/metrics" => "/metrics",
+        _ => return ("other", text(StatusCode::NOT_FOUND, "no such path\n")),
+    };
+    if route == "/work" {
+        return (route, work(app, request).await);
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return (route, response);
+    }
+    let passes = match route {
+        "/readyz" => app.ready.load(Ordering::Relaxed),
+        "/startupz" => app.listening.load(Ordering::Relaxed) || app.ready.load(Ordering::Relaxed),
+        "/metrics" => {
+            let state = *app.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut response = text(StatusCode::OK, app.metrics.page(state));
+            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            response.headers_mut().insert(CONTENT_TYPE, kind);
+            return (route, response);
+        }
+        _ => true,
+    };
+    let response = if passes {
+        text(StatusCode::OK, "ok\n")
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+    };
+    (route, response)
+}
+
+async fn work(app: &App, mut request: Request<Incoming>) -> Response<Answer> {
+    if app.refusing.load(Ordering::Relaxed) {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+    }
+    let mut defaults = app.defaults;
+    if defaults.wait.is_zero() {
+        defaults.wait = match &app.latency {
+            Distribution::Fixed(span) => *span,
+            drawn => drawn.sample(&mut app.random.lock().unwrap_or_else(PoisonError::into_inner)),
+        };
+    }
+    let work = match work::parse(request.uri().query().unwrap_or_default(), defaults) {
+        Ok(work) => work,
+        Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+    };
+    let mut read = 0;
+    while let Some(frame) = request.body_mut().frame().await {
+        let Ok(frame) = frame else {
+            return text(StatusCode::BAD_REQUEST, "the body was cut off\n");
+        };
+        read += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if read > REQUEST_BYTES_MAX {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n");
+        }
+    }
+    if !work.cpu.is_zero() {
+        // A thread of the blocking pool, so that the others are served meanwhile. It fails only
+        // when the runtime ends, and then nobody waits for the answer.
+        let _ = tokio::task::spawn_blocking(move || work::burn(work.cpu)).await;
+    }
+    if !work.wait.is_zero() {
+        tokio::time::sleep(work.wait).await;
+    }
+    let mut response = Response::new(Answer::Filler(work.bytes));
+    *response.status_mut() = StatusCode::from_u16(work.status).unwrap_or(StatusCode::OK);
+    response
+}
+
+fn text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Answer> {
+    let mut response = Response::new(Answer::text(text));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
