@@ -2,5 +2,8 @@
 
 pub mod analyze;
 pub mod clock;
+pub mod http1;
 pub mod load;
+
+pub mod proxy;
 pub mod record;

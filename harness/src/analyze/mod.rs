@@ -1,8 +1,8 @@
 //! From a record to what it means: pure functions, no clock, no files, no terminal.
 //!
 //! 1. the life of each pod, from the events: [`pods`]
-//! 2. the cause of each failure, from the phase of its pod and the state of its: [`attribute`]
-//!    connection at that instant
+//! 2. the cause of each failure, from the phase of its pod and the state of its connection at
+//!    that instant: [`attribute`]
 //! 3. what each cause means, its evidence and its fix: [`causes`]
 //! 4. what had to hold, and whether the run can be trusted: [`objectives`], [`audit`]
 //! 5. the contract for programs, `summary.json`: [`summary`]

@@ -38,6 +38,8 @@ const READ_BYTES: usize = 64 << 10;
 const READS_MAX: usize = 16;
 
 type Endpoints = Vec<(Arc<str>, SocketAddr)>;
+/// Pod, client and address of a new connection.
+type Chosen = (Option<Arc<str>>, Option<u32>, SocketAddr);
 
 /// A request that waits for a connection.
 #[derive(Clone, Copy, Debug)]
@@ -307,7 +309,7 @@ impl Engine {
     /// Pod, client and address of a new connection; the client whose view is empty as an error.
     fn choose_address(
         &mut self,
-    ) -> Result<(Option<Arc<str>>, Option<u32>, SocketAddr), Option<u32>> {
+    ) -> Result<Chosen, Option<u32>> {
         match &self.config.route {
             Route::Proxy(address) => Ok((None, None, *address)),
             Route::Endpoints { clients } => {
@@ -586,8 +588,7 @@ impl Engine {
 
     fn close(&mut self, slot: usize) {
         if let Some(conn) = self.slots[slot].take() {
-            // Dropping the socket closes it whether or not the poller still knew it.
-            let _ = self.poller.remove(&conn.socket);
+            self.poller.remove(&conn.socket);
             self.open -= 1;
             self.free.push(slot);
         }

@@ -91,29 +91,21 @@ impl Poller {
 mod epoll {
     use std::{
         io,
+        mem::MaybeUninit,
         os::fd::{AsFd, OwnedFd},
         time::Duration,
     };
 
-    use rustix::{
-        buffer::spare_capacity,
-        event::{Timespec, epoll},
-    };
+    use rustix::event::{Timespec, epoll};
 
     use super::Ready;
 
     /// Sockets that are told of at once.
     const EVENTS: usize = 512;
 
+    #[derive(Debug)]
     pub(super) struct Set {
         epoll: OwnedFd,
-        events: Vec<epoll::Event>,
-    }
-
-    impl std::fmt::Debug for Set {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.debug_struct("Set").field("epoll", &self.epoll).finish_non_exhaustive()
-        }
     }
 
     fn flags(is_writing: bool) -> epoll::EventFlags {
@@ -124,7 +116,7 @@ mod epoll {
     impl Set {
         pub(super) fn new() -> io::Result<Self> {
             let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-            Ok(Self { epoll, events: Vec::with_capacity(EVENTS) })
+            Ok(Self { epoll })
         }
 
         pub(super) fn add(
@@ -153,18 +145,18 @@ mod epoll {
         }
 
         pub(super) fn wait(&mut self, time: Duration, ready: &mut Vec<Ready>) -> io::Result<()> {
-            self.events.clear();
             let time = Timespec {
                 tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
                 tv_nsec: time.subsec_nanos().into(),
             };
-            match epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&time)) {
-                Ok(_) => {}
+            let mut events = [const { MaybeUninit::uninit() }; EVENTS];
+            let (events, _) = match epoll::wait(&self.epoll, &mut events, Some(&time)) {
+                Ok(events) => events,
                 Err(rustix::io::Errno::INTR) => return Ok(()),
                 Err(error) => return Err(error.into()),
-            }
+            };
             let broken = epoll::EventFlags::ERR | epoll::EventFlags::HUP;
-            ready.extend(self.events.iter().map(|event| {
+            ready.extend(events.iter().map(|event| {
                 // The fields of a packed struct are copied before use.
                 let (flags, data) = (event.flags, event.data);
                 Ready {
