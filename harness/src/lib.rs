@@ -7,3 +7,4 @@ pub mod load;
 
 pub mod proxy;
 pub mod record;
+pub mod scenario;

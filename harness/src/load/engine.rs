@@ -307,9 +307,7 @@ impl Engine {
     }
 
     /// Pod, client and address of a new connection; the client whose view is empty as an error.
-    fn choose_address(
-        &mut self,
-    ) -> Result<Chosen, Option<u32>> {
+    fn choose_address(&mut self) -> Result<Chosen, Option<u32>> {
         match &self.config.route {
             Route::Proxy(address) => Ok((None, None, *address)),
             Route::Endpoints { clients } => {
