@@ -1,10 +1,18 @@
 //! The program: scenario files, load engine, backends, record, analysis, reports.
+//!
+//! A scenario becomes a [`plan`], a [`backend`] carries it out and writes a [`record`],
+//! [`analyze`] says what the record means, and [`report`] shows it.
 
 pub mod analyze;
+pub mod backend;
+pub mod cli;
 pub mod clock;
+pub mod doctor;
 pub mod http1;
 pub mod load;
-
+pub mod plan;
 pub mod proxy;
 pub mod record;
+pub mod report;
+pub mod run;
 pub mod scenario;

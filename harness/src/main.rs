@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The program `highwater`: see `highwater --help`.
+
+fn main() -> std::process::ExitCode {
+    highwater::cli::main()
+}

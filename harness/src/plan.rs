@@ -64,9 +64,8 @@ impl Plan {
         if let Some(problem) = validate::problems(&scenario).into_iter().next() {
             return Err(PlanError::Invalid { path: problem.path, message: problem.message });
         }
-        let profile = Profile::new(&scenario.traffic).map_err(|(index, message)| PlanError::Invalid {
-            path: format!("traffic.phases[{index}]"),
-            message: message.into(),
+        let profile = Profile::new(&scenario.traffic).map_err(|(index, message)| {
+            PlanError::Invalid { path: format!("traffic.phases[{index}]"), message: message.into() }
         })?;
         let names = validate::phase_names(&scenario.traffic);
         let phases = names
@@ -94,7 +93,8 @@ fn actions(scenario: &Scenario) -> Vec<PlannedAction> {
     let mut actions: Vec<(Nanos, Action)> = Vec::new();
     for event in &scenario.events {
         let Some(action) = event.action() else { continue };
-        let (every, times) = event.repeat.as_ref().map_or((Nanos::ZERO, 1), |repeat| (repeat.every, repeat.times));
+        let (every, times) =
+            event.repeat.as_ref().map_or((Nanos::ZERO, 1), |repeat| (repeat.every, repeat.times));
         for number in 0..u64::from(times) {
             let at = event.at + Nanos(every.0.saturating_mul(number));
             actions.push((at, action.clone()));

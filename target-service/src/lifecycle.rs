@@ -56,8 +56,8 @@ impl Feed {
     }
 }
 
-/// Seconds since 1970 as `2026-11-23T05:58:00.000000000Z`.
-fn rfc3339(seconds: u64, nanos: u32) -> String {
+/// Seconds and nanoseconds since 1970 as `2026-11-23T05:58:00.000000000Z`.
+pub fn rfc3339(seconds: u64, nanos: u32) -> String {
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Days to date: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
     let shifted = days + 719_468;

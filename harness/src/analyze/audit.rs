@@ -1,5 +1,21 @@
 //! Whether a run can be trusted: the generator judges itself.
 
+use highwater_model::time::{MILLISECOND, Nanos, SECOND, human};
+
+use super::{Percentiles, Requests};
+use crate::record::RunRecord;
+
+/// Above this, latency speaks of the generator: ten times what a loaded shared machine shows.
+const LAG_P99_MAX: u64 = 100 * MILLISECOND;
+/// Above this the schedule was kept, but not closely.
+const LAG_P99_WARN: u64 = 10 * MILLISECOND;
+/// The share of owed requests that may be unsent.
+const UNSENT_SHARE_MAX: f64 = 0.001;
+/// The share of a core above which an engine's thread has no reserve.
+const ENGINE_CPU_WARN: f64 = 0.85;
+/// The share of descriptors or ports above which a limit is near.
+const LIMIT_SHARE_WARN: f64 = 0.8;
+
 /// The generator's judgement of itself.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Audit {
@@ -24,4 +40,114 @@ pub struct AuditFact {
     pub bound: String,
     /// Whether it holds.
     pub holds: bool,
+}
+
+struct Judge(Audit);
+
+impl Judge {
+    fn fact(&mut self, name: &str, found: String, bound: String, holds: bool) {
+        self.0.facts.push(AuditFact { name: name.into(), found, bound, holds });
+    }
+
+    /// A demand: without it the run is not trusted.
+    fn demand(&mut self, name: &str, found: String, bound: String, holds: bool, reason: &str) {
+        if !holds {
+            self.0.reasons.push(format!("{reason} ({found}; demanded: {bound})"));
+        }
+        self.fact(name, found, bound, holds);
+    }
+
+    /// A wish: without it there is a warning.
+    fn wish(&mut self, name: &str, found: String, bound: String, holds: bool, warning: &str) {
+        if !holds {
+            self.0.warnings.push(format!("{warning} ({found}; wished: {bound})"));
+        }
+        self.fact(name, found, bound, holds);
+    }
+}
+
+/// Judges a run's generator.
+pub fn audit(record: &RunRecord, requests: &Requests, lag: &Percentiles) -> Audit {
+    let mut judge = Judge(Audit::default());
+    let is_whole = requests.pending == 0;
+    judge.demand(
+        "every owed request has an outcome",
+        format!("{} without", requests.pending),
+        "0".into(),
+        is_whole,
+        "The record was cut off before all outcomes were known",
+    );
+    let share = requests.unsent as f64 / requests.owed.max(1) as f64;
+    judge.demand(
+        "unsent requests",
+        format!("{} of {} ({:.3} %)", requests.unsent, requests.owed, share * 100.0),
+        format!("at most {} %", UNSENT_SHARE_MAX * 100.0),
+        share <= UNSENT_SHARE_MAX,
+        "The generator could not send what was owed",
+    );
+    let lag_text = human(Nanos(lag.p99));
+    judge.demand(
+        "send lag, p99",
+        lag_text.clone(),
+        format!("at most {}", human(Nanos(LAG_P99_MAX))),
+        lag.p99 <= LAG_P99_MAX,
+        "The generator was late with what it sent",
+    );
+    if (LAG_P99_WARN..=LAG_P99_MAX).contains(&lag.p99) {
+        judge.0.warnings.push(format!(
+            "The generator was up to {lag_text} late (p99): differences in latency below that are its own"
+        ));
+    }
+    let backlog = record
+        .samples
+        .iter()
+        .map(|sample| sample.owed.saturating_sub(sample.sent))
+        .max()
+        .unwrap_or(0);
+    judge.fact(
+        "owed and not yet sent at a second's end, at most",
+        backlog.to_string(),
+        "told only".into(),
+        true,
+    );
+    cpu(record, &mut judge);
+    limits(record, &mut judge);
+    judge.0.trusted = judge.0.reasons.is_empty();
+    judge.0
+}
+
+fn cpu(record: &RunRecord, judge: &mut Judge) {
+    let busiest = record.samples.windows(2).filter_map(|pair| {
+        let wall = pair[1].at.since(pair[0].at).0;
+        let cpu = pair[1].engine_cpu.saturating_sub(pair[0].engine_cpu);
+        (wall > SECOND / 2).then(|| cpu as f64 / wall as f64)
+    });
+    let busiest = busiest.fold(0.0, f64::max);
+    judge.wish(
+        "CPU of the load engine, busiest second",
+        format!("{:.0} % of a core", busiest * 100.0),
+        format!("at most {:.0} %", ENGINE_CPU_WARN * 100.0),
+        busiest <= ENGINE_CPU_WARN,
+        "The load engine had no CPU in reserve",
+    );
+}
+
+fn limits(record: &RunRecord, judge: &mut Judge) {
+    let Some(footer) = &record.footer else { return };
+    let descriptors = record.samples.iter().map(|sample| sample.descriptors).max().unwrap_or(0);
+    let connections = record.samples.iter().map(|sample| sample.connections).max().unwrap_or(0);
+    for (name, used, limit) in [
+        ("file descriptors, at most", descriptors, footer.limits.descriptors),
+        ("open connections of the local ports, at most", connections, footer.limits.ports),
+    ] {
+        if limit > 0 {
+            judge.wish(
+                name,
+                format!("{used} of {limit}"),
+                format!("at most {:.0} %", LIMIT_SHARE_WARN * 100.0),
+                used as f64 <= limit as f64 * LIMIT_SHARE_WARN,
+                "A limit of the machine was near",
+            );
+        }
+    }
 }

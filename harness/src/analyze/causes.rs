@@ -80,3 +80,151 @@ pub struct Fix {
     /// The same as a strategic merge patch of a Deployment (YAML), where a setting does it.
     pub deployment_patch: Option<String>,
 }
+
+/// What a fix is computed from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FixFacts {
+    /// The longest time that a consumer chose a pod after its deletion was requested, seconds.
+    pub propagation_seconds: f64,
+    /// The longest service time of a good answer, seconds.
+    pub slowest_seconds: f64,
+    /// The preStop sleep that is set now, seconds.
+    pub pre_stop_seconds: u32,
+    /// The grace period that is set now, seconds.
+    pub grace_seconds: u32,
+    /// The replicas that are set now.
+    pub replicas: u32,
+    /// Whether the strategy is `Recreate`.
+    pub recreates: bool,
+}
+
+/// Added to a measured propagation before it becomes a setting: the next one may be slower.
+const MARGIN_SECONDS: f64 = 1.0;
+
+impl FixFacts {
+    /// A preStop sleep that covers the propagation that was seen.
+    fn pre_stop(&self) -> u32 {
+        let seconds = (self.propagation_seconds + MARGIN_SECONDS).ceil() as u32;
+        seconds.max(self.pre_stop_seconds + 1)
+    }
+
+    /// A grace period in which that sleep and the slowest request have room.
+    fn grace(&self, pre_stop: u32) -> u32 {
+        let need = pre_stop + self.slowest_seconds.ceil() as u32 + 5;
+        need.max(self.grace_seconds)
+    }
+}
+
+/// What stops a cause.
+pub fn fix(cause: Cause, facts: &FixFacts) -> Fix {
+    let advice =
+        |text: &str| Fix { advice: text.into(), scenario_patch: None, deployment_patch: None };
+    match cause {
+        Cause::TerminationRace | Cause::AbruptExit | Cause::RefusedByApp => {
+            pre_stop_fix(cause, facts)
+        }
+        Cause::PrematureReady => probe_fix(),
+        Cause::GraceExceeded => grace_fix(facts),
+        Cause::NoReadyEndpoint => replicas_fix(facts),
+        Cause::AcceptQueueDrop => advice(
+            "Accept until the queue is empty before you close the listener, and close it only when \
+             nobody sends new connections any more.",
+        ),
+        Cause::IdleTimeoutRace => advice(
+            "Let the server keep idle connections longer than its clients and proxies do: server \
+             idle time-out > proxy idle time-out.",
+        ),
+        Cause::LivenessKill => advice(
+            "Give the liveness probe more room than the readiness probe (timeoutSeconds, \
+             failureThreshold), a port that traffic does not queue on, and a startup probe for slow starts.",
+        ),
+        Cause::Crash => {
+            advice("Find out from the pod's log why the process ended; run at least two replicas.")
+        }
+        Cause::Overload => advice("Add replicas or CPU, or shed load before requests time out."),
+        Cause::Throttling => advice("Raise the CPU limit or remove it."),
+        Cause::Blackhole => {
+            advice("Find out why packets to the pod's address are dropped (policy, node, routing).")
+        }
+        Cause::ClientLimit => advice(
+            "Raise the generator's limits, or add generators; `highwater doctor` tells which.",
+        ),
+        Cause::WrongBind => advice("Bind 0.0.0.0 (or [::]) in place of 127.0.0.1."),
+        Cause::Unexplained => {
+            advice("Nothing in the record explains these; please report them with the run folder.")
+        }
+    }
+}
+
+fn pre_stop_fix(cause: Cause, facts: &FixFacts) -> Fix {
+    let seconds = facts.pre_stop();
+    let grace = facts.grace(seconds);
+    let first = match cause {
+        Cause::AbruptExit => "Handle SIGTERM: finish what is in flight before the process exits. ",
+        Cause::RefusedByApp => "Serve on while the pod is still in rotation. ",
+        _ => "",
+    };
+    let advice = format!(
+        "{first}A preStop sleep of {seconds} s keeps the pod serving until every client has learnt \
+         that it goes (the slowest took {:.1} s here).",
+        facts.propagation_seconds
+    );
+    let scenario_patch = format!(
+        "target:\n  deployment:\n    template:\n      terminationGracePeriodSeconds: {grace}\n      \
+         lifecycle: {{preStop: {{sleep: {{seconds: {seconds}}}}}}}\n"
+    );
+    let deployment_patch = format!(
+        "spec:\n  template:\n    spec:\n      terminationGracePeriodSeconds: {grace}\n      containers:\n      \
+         - name: app\n        lifecycle:\n          preStop:\n            sleep:\n              seconds: {seconds}\n"
+    );
+    Fix { advice, scenario_patch: Some(scenario_patch), deployment_patch: Some(deployment_patch) }
+}
+
+fn probe_fix() -> Fix {
+    Fix {
+        advice: "Let readiness pass only when the port that serves requests accepts them: probe that \
+                 port itself."
+            .into(),
+        scenario_patch: Some(
+            "target:\n  deployment:\n    template:\n      readinessProbe: {httpGet: {path: /readyz, port: http}, periodSeconds: 1}\n"
+                .into(),
+        ),
+        deployment_patch: Some(
+            "spec:\n  template:\n    spec:\n      containers:\n      - name: app\n        readinessProbe:\n          \
+             httpGet:\n            path: /readyz\n            port: http\n          periodSeconds: 1\n"
+                .into(),
+        ),
+    }
+}
+
+fn grace_fix(facts: &FixFacts) -> Fix {
+    let grace = (facts.grace_seconds * 2).max(facts.grace(facts.pre_stop_seconds));
+    Fix {
+        advice: format!(
+            "Give requests time to end: terminationGracePeriodSeconds above preStop plus the longest \
+             request ({grace} s here), and a drain deadline of the service below that."
+        ),
+        scenario_patch: Some(format!(
+            "target:\n  deployment:\n    template:\n      terminationGracePeriodSeconds: {grace}\n"
+        )),
+        deployment_patch: Some(format!(
+            "spec:\n  template:\n    spec:\n      terminationGracePeriodSeconds: {grace}\n"
+        )),
+    }
+}
+
+fn replicas_fix(facts: &FixFacts) -> Fix {
+    let replicas = facts.replicas.max(2);
+    Fix {
+        advice:
+            "Keep at least one pod ready at all times: two replicas or more, and a rolling update \
+                 that takes no pod away before its replacement is ready."
+                .into(),
+        scenario_patch: Some(format!(
+            "target:\n  deployment:\n    replicas: {replicas}\n    strategy: {{type: RollingUpdate, rollingUpdate: {{maxSurge: 1, maxUnavailable: 0}}}}\n"
+        )),
+        deployment_patch: Some(format!(
+            "spec:\n  replicas: {replicas}\n  strategy:\n    type: RollingUpdate\n    rollingUpdate:\n      maxSurge: 1\n      maxUnavailable: 0\n"
+        )),
+    }
+}

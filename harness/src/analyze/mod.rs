@@ -9,6 +9,7 @@
 //!
 //! [`analyze`] joins them into an [`Analysis`], which reports are made from.
 
+mod assemble;
 pub mod attribute;
 pub mod audit;
 pub mod causes;
@@ -388,7 +389,6 @@ pub enum AnalyzeError {
     },
 }
 
-/// What a span of the run's axis lasts.
 impl Span {
     /// Its length.
     pub fn lasts(&self) -> Nanos {
@@ -401,5 +401,5 @@ impl Span {
 /// # Errors
 /// If the record contradicts itself.
 pub fn analyze(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
-    summary::assemble(record)
+    assemble::assemble(record)
 }

@@ -1,5 +1,10 @@
 //! What had to hold.
 
+use highwater_model::spec::{Measure, Objective};
+
+use super::{Percentiles, PhaseResult, Requests};
+use crate::record::hist;
+
 /// An objective and whether it holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObjectiveResult {
@@ -11,4 +16,54 @@ pub struct ObjectiveResult {
     pub shown: String,
     /// Whether it holds.
     pub met: bool,
+}
+
+/// What objectives are judged by, over the phases that count.
+#[derive(Debug)]
+pub struct Measured {
+    /// Counts.
+    pub requests: Requests,
+    /// Failures without a cause.
+    pub unexplained: u64,
+    /// Latency of good answers.
+    pub latency: hist::Hist,
+    /// Service time of good answers.
+    pub service: hist::Hist,
+}
+
+/// Whether phase `index` counts for an objective.
+pub fn counts(objective: &Objective, phases: &[PhaseResult], index: usize) -> bool {
+    objective.during.is_empty()
+        || phases.get(index).is_some_and(|phase| objective.during.contains(&phase.name))
+}
+
+/// Judges one objective. A percentile without any good answer cannot be told, and is not met.
+pub fn judge(objective: &Objective, measured: &Measured) -> ObjectiveResult {
+    let requests = &measured.requests;
+    let latency = Percentiles::of(&measured.latency);
+    let service = Percentiles::of(&measured.service);
+    let of = |percentiles: Percentiles, ns: u64| (percentiles.count > 0).then_some(ns as f64);
+    let value = match objective.measure {
+        Measure::Failed => Some(requests.failed as f64),
+        Measure::Unsent => Some(requests.unsent as f64),
+        Measure::Unexplained => Some(measured.unexplained as f64),
+        Measure::ErrorRate => {
+            (requests.sent > 0).then(|| requests.failed as f64 / requests.sent as f64)
+        }
+        Measure::LatencyP50 => of(latency, latency.p50),
+        Measure::LatencyP90 => of(latency, latency.p90),
+        Measure::LatencyP95 => of(latency, latency.p95),
+        Measure::LatencyP99 => of(latency, latency.p99),
+        Measure::LatencyP999 => of(latency, latency.p999),
+        Measure::LatencyMax => of(latency, latency.max),
+        Measure::ServiceTimeP50 => of(service, service.p50),
+        Measure::ServiceTimeP99 => of(service, service.p99),
+    };
+    ObjectiveResult {
+        name: objective.to_string(),
+        value,
+        shown: value
+            .map_or_else(|| "cannot be told".into(), |value| objective.measure.display(value)),
+        met: value.is_some_and(|value| objective.bound.allows(value)),
+    }
 }

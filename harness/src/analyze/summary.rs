@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Analysis, AnalyzeError, Cause, Percentiles, Verdict};
-use crate::record::{BackendKind, RunRecord};
+use highwater_model::outcome::Outcome;
+
+use super::{Analysis, Cause, Percentiles, Verdict};
+use crate::record::BackendKind;
 
 /// The version of the summary's format.
 pub const SCHEMA: &str = "highwater.summary/v1";
@@ -151,7 +153,72 @@ pub struct SummaryAudit {
     pub reasons: Vec<String>,
 }
 
-/// See [`super::analyze`].
-pub(super) fn assemble(_record: &RunRecord) -> Result<Analysis, AnalyzeError> {
-    Err(AnalyzeError::Failures { counted: 0, described: 0 })
+impl Summary {
+    /// The summary of an analysis.
+    pub fn of(analysis: &Analysis) -> Self {
+        let requests = &analysis.requests;
+        let failures = requests.by_outcome.iter().filter(|(outcome, _)| **outcome != Outcome::Ok);
+        Self {
+            schema: SCHEMA.into(),
+            scenario: analysis.scenario.clone(),
+            backend: analysis.backend,
+            seed: analysis.seed,
+            verdict: analysis.verdict,
+            requests: SummaryRequests {
+                owed: requests.owed,
+                sent: requests.sent,
+                unsent: requests.unsent,
+                ok: requests.ok,
+                failed: requests.failed,
+                by_outcome: failures.map(|(outcome, n)| (outcome.name().into(), *n)).collect(),
+            },
+            losses: analysis.losses.iter().map(SummaryLoss::of).collect(),
+            unexplained: analysis.unexplained,
+            transitions: SummaryTransitions {
+                observed: analysis.transitions.observed,
+                with_loss: analysis.transitions.with_loss,
+                upper_bound95: analysis.transitions.upper_bound95,
+            },
+            latency_ms: analysis.latency.into(),
+            service_time_ms: analysis.service_time.into(),
+            send_lag_ms: analysis.send_lag.into(),
+            replicas: SummaryReplicas {
+                min: analysis.replicas.min,
+                max: analysis.replicas.max,
+                desired_changes: analysis.replicas.desired_changes,
+            },
+            pod_hours: analysis.pod_hours,
+            objectives: analysis.objectives.iter().map(SummaryObjective::of).collect(),
+            audit: SummaryAudit {
+                trusted: analysis.audit.trusted,
+                reasons: analysis.audit.reasons.clone(),
+            },
+        }
+    }
+}
+
+impl SummaryLoss {
+    fn of(loss: &super::Loss) -> Self {
+        Self {
+            cause: loss.cause,
+            count: loss.count,
+            pods: loss.pods.clone(),
+            evidence: loss.evidence.clone(),
+            fix: loss.fix.scenario_patch.clone().unwrap_or_else(|| loss.fix.advice.clone()),
+        }
+    }
+}
+
+impl SummaryObjective {
+    fn of(result: &super::ObjectiveResult) -> Self {
+        // Durations are told in milliseconds, like all of the summary.
+        let is_duration =
+            result.name.starts_with("latency") || result.name.starts_with("service-time");
+        let scale = if is_duration { 1e-6 } else { 1.0 };
+        Self {
+            name: result.name.clone(),
+            met: result.met,
+            value: result.value.map(|value| value * scale),
+        }
+    }
 }

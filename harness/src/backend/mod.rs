@@ -30,7 +30,12 @@ pub trait Backend {
     ///
     /// # Errors
     /// If it could not be carried out; what is in the record by then is valid.
-    fn run(&mut self, plan: &Plan, sink: &mut dyn Sink, control: &mut Control<'_>) -> Result<Ended, BackendError>;
+    fn run(
+        &mut self,
+        plan: &Plan,
+        sink: &mut dyn Sink,
+        control: &mut Control<'_>,
+    ) -> Result<Ended, BackendError>;
 }
 
 /// How a run ended that was carried out.

@@ -48,7 +48,9 @@ impl News {
         match self {
             Self::Started { pid, mono_ns } => format!("started {pid} {mono_ns}"),
             Self::Failed(reason) => format!("failed {}", reason.replace('\n', " ")),
-            Self::Exited { code, signal, mono_ns } => format!("exited {code} {} {mono_ns}", signal.unwrap_or(0)),
+            Self::Exited { code, signal, mono_ns } => {
+                format!("exited {code} {} {mono_ns}", signal.unwrap_or(0))
+            }
         }
     }
 
@@ -58,9 +60,10 @@ impl News {
         let numbers: Vec<i128> = rest.split(' ').filter_map(|part| part.parse().ok()).collect();
         match (word, &numbers[..]) {
             ("failed", _) => Some(Self::Failed(rest.into())),
-            ("started", [pid, at]) => {
-                Some(Self::Started { pid: u32::try_from(*pid).ok()?, mono_ns: u64::try_from(*at).ok()? })
-            }
+            ("started", [pid, at]) => Some(Self::Started {
+                pid: u32::try_from(*pid).ok()?,
+                mono_ns: u64::try_from(*at).ok()?,
+            }),
             ("exited", [code, signal, at]) => Some(Self::Exited {
                 code: i32::try_from(*code).ok()?,
                 signal: i32::try_from(*signal).ok().filter(|signal| *signal != 0),
@@ -114,7 +117,8 @@ pub fn exec(parent: u32, command: &[String]) -> ExitCode {
     {
         // Fails on no kernel that has the call.
         let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-        let is_orphan = rustix::process::getppid().is_none_or(|pid| pid.as_raw_nonzero().get() as u32 != parent);
+        let is_orphan = rustix::process::getppid()
+            .is_none_or(|pid| pid.as_raw_nonzero().get() as u32 != parent);
         if is_orphan {
             return ExitCode::FAILURE;
         }
@@ -122,7 +126,8 @@ pub fn exec(parent: u32, command: &[String]) -> ExitCode {
     let Some((program, arguments)) = command.split_first() else { return ExitCode::FAILURE };
     let error = Command::new(program).args(arguments).exec();
     // Nobody may read it; the exit code tells as well.
-    let _ = writeln!(io::stderr(), "highwater: cannot start `{program}` (parent {parent}): {error}");
+    let _ =
+        writeln!(io::stderr(), "highwater: cannot start `{program}` (parent {parent}): {error}");
     ExitCode::from(127)
 }
 
@@ -194,11 +199,14 @@ fn kill_all() {
 pub fn descendants(root: u32) -> Vec<u32> {
     let mut parents = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
         // `pid (name) state ppid ...`: the name may hold anything, so count from its end.
         let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let (state, parent) = (fields.next(), fields.next().and_then(|parent| parent.parse::<u32>().ok()));
+        let (state, parent) =
+            (fields.next(), fields.next().and_then(|parent| parent.parse::<u32>().ok()));
         if let (Some(state), Some(parent)) = (state, parent)
             && state != "Z"
         {

@@ -1,0 +1,524 @@
+//! Joins the parts of the analysis.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use highwater_model::{
+    event::EventKind,
+    outcome::{Outcome, OutcomeGroup},
+    spec::{PathKind, Scenario, StrategyType},
+    time::{Nanos, SECOND, Timestamp},
+};
+
+use super::{
+    Analysis, AnalyzeError, Cause, EXAMPLES_MAX, Example, Loss, Percentiles, Requests, Timeline,
+    Transitions, Verdict,
+    attribute::{Attributed, Contact, TransitionKind, attribute},
+    audit, causes,
+    objectives::{self, Measured},
+    pods::Lives,
+    series::{self, Sums},
+};
+use crate::record::{EndReason, RunRecord, hist};
+
+/// See [`super::analyze`].
+pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
+    let scenario = &record.header.scenario;
+    let requests: Requests = record.totals().into();
+    check_sums(record, &requests)?;
+    let lives = Lives::of(&record.events);
+    let attributed = attribute(&record.failures, &record.events, &lives);
+    let sums = series::sums(record)?;
+    let (start, end) = traffic_span(record);
+    let send_lag = Percentiles::of(&sums.lag);
+    let slowest = sums.service.max();
+    let losses = losses(&attributed, &lives, scenario, slowest);
+    let unexplained =
+        losses.iter().filter(|loss| loss.cause == Cause::Unexplained).map(|loss| loss.count).sum();
+    let phases = series::phases(record, &sums, start);
+    let objectives: Vec<_> = scenario
+        .objectives
+        .iter()
+        .map(|objective| {
+            objectives::judge(objective, &measured(objective, &phases, &sums, &attributed))
+        })
+        .collect();
+    let audit = audit::audit(record, &requests, &send_lag);
+    let end_reason = record.footer.as_ref().map(|footer| footer.reason);
+    let verdict = if end_reason != Some(EndReason::Completed) {
+        Verdict::Aborted
+    } else if !audit.trusted {
+        Verdict::Untrusted
+    } else if objectives.iter().any(|objective| !objective.met) {
+        Verdict::Missed
+    } else {
+        Verdict::Met
+    };
+    let transitions = transitions(&attributed, &lives, start, end);
+    let replica_points = series::replicas(&record.events);
+    let replicas = series::range(&replica_points, start, end);
+    let run_end = record.end();
+    let mut lost: BTreeMap<&str, u64> = BTreeMap::new();
+    for one in &attributed {
+        if let Some(pod) = one.case.pod {
+            *lost.entry(pod).or_default() += one.case.failure.n;
+        }
+    }
+    let pods = lives.order.iter().filter_map(|name| {
+        Some(lives.get(name)?.lane(name, run_end, lost.get(name.as_str()).copied().unwrap_or(0)))
+    });
+    let timeline = Timeline {
+        traffic_start: start,
+        traffic_end: end,
+        end: run_end,
+        replicas: replica_points,
+        pods: pods.collect(),
+        failures: series::marks(&attributed),
+        actions: series::actions(&record.events),
+        seconds: sums.seconds.clone(),
+    };
+    let sentence = sentence(&requests, &losses, &transitions, end_reason, record);
+    Ok(Analysis {
+        scenario: scenario.name.clone(),
+        description: scenario.description.clone(),
+        backend: record.header.backend,
+        seed: record.header.seed,
+        path: path_in_words(scenario),
+        verdict,
+        sentence,
+        end_reason,
+        requests,
+        losses,
+        unexplained,
+        transitions,
+        latency: Percentiles::of(&sums.latency),
+        service_time: Percentiles::of(&sums.service),
+        send_lag,
+        phases,
+        replicas,
+        pod_hours: lives.pods.values().map(|life| life.hours(run_end)).sum(),
+        objectives,
+        audit,
+        timeline,
+    })
+}
+
+/// owed = sent + unsent, but for a record that was cut off; and each failure is described.
+fn check_sums(record: &RunRecord, requests: &Requests) -> Result<(), AnalyzeError> {
+    let accounted = requests.sent + requests.unsent;
+    let is_cut = record.footer.as_ref().is_none_or(|footer| footer.reason != EndReason::Completed);
+    if accounted > requests.owed || (accounted < requests.owed && !is_cut) {
+        let Requests { owed, sent, unsent, .. } = *requests;
+        return Err(AnalyzeError::Sums { owed, sent, unsent });
+    }
+    let failed =
+        record.failures.iter().filter(|failure| failure.outcome.group() == OutcomeGroup::Failed);
+    let described: u64 = failed.map(|failure| failure.n).sum();
+    if described != requests.failed && !is_cut {
+        return Err(AnalyzeError::Failures { counted: requests.failed, described });
+    }
+    Ok(())
+}
+
+fn traffic_span(record: &RunRecord) -> (Timestamp, Timestamp) {
+    let at = |wanted: fn(&EventKind) -> bool| {
+        record.events.iter().find(|event| wanted(&event.kind)).map(|e| e.at)
+    };
+    let start = at(|kind| matches!(kind, EventKind::TrafficStarted)).unwrap_or(record.end());
+    let planned = record.header.phases.last().map_or(Nanos::ZERO, |phase| phase.end);
+    let ended = at(|kind| matches!(kind, EventKind::TrafficEnded)).unwrap_or(record.end());
+    (start, (start + planned).min(ended).max(start))
+}
+
+fn path_in_words(scenario: &Scenario) -> String {
+    let plural = |n: u32| if n == 1 { "" } else { "s" };
+    let path = &scenario.path;
+    let client =
+        if scenario.traffic.keep_alive { "keep-alive" } else { "a connection per request" };
+    match path.kind {
+        PathKind::L4 => {
+            format!("l4: {} client{} to the pods, {client}", path.clients, plural(path.clients))
+        }
+        PathKind::L7 => {
+            let pods = if path.keep_alive {
+                "keep-alive to the pods"
+            } else {
+                "a connection per request to the pods"
+            };
+            let workers = path.proxy_workers;
+            format!(
+                "l7: through a proxy with {workers} worker{}, {client}, {pods}",
+                plural(workers)
+            )
+        }
+    }
+}
+
+/// What an objective is judged by: the phases that count for it, added up.
+fn measured(
+    objective: &highwater_model::spec::Objective,
+    phases: &[super::PhaseResult],
+    sums: &Sums,
+    attributed: &[Attributed<'_>],
+) -> Measured {
+    let mut measured = Measured {
+        requests: Requests::default(),
+        unexplained: 0,
+        latency: hist::new(),
+        service: hist::new(),
+    };
+    for (index, (totals, latency, service)) in &sums.phases {
+        if !objectives::counts(objective, phases, usize::from(*index)) {
+            continue;
+        }
+        let part: Requests = totals.clone().into();
+        measured.requests.owed += part.owed;
+        measured.requests.sent += part.sent;
+        measured.requests.unsent += part.unsent;
+        measured.requests.ok += part.ok;
+        measured.requests.failed += part.failed;
+        // All have the record's bounds.
+        let _ = measured.latency.add(latency);
+        let _ = measured.service.add(service);
+    }
+    let unexplained = attributed.iter().filter(|one| {
+        one.cause == Cause::Unexplained
+            && objectives::counts(objective, phases, usize::from(one.case.failure.phase))
+    });
+    measured.unexplained = unexplained.map(|one| one.case.failure.n).sum();
+    measured
+}
+
+// Losses.
+
+fn losses(
+    attributed: &[Attributed<'_>],
+    lives: &Lives,
+    scenario: &Scenario,
+    slowest_ns: u64,
+) -> Vec<Loss> {
+    let mut by_cause: BTreeMap<Cause, Vec<&Attributed<'_>>> = BTreeMap::new();
+    for one in attributed {
+        by_cause.entry(one.cause).or_default().push(one);
+    }
+    let facts = fix_facts(lives, scenario, slowest_ns);
+    let mut losses: Vec<Loss> =
+        by_cause.into_iter().map(|(cause, cases)| loss(cause, &cases, lives, &facts)).collect();
+    losses.sort_by(|a, b| b.count.cmp(&a.count).then(a.cause.cmp(&b.cause)));
+    losses
+}
+
+fn fix_facts(lives: &Lives, scenario: &Scenario, slowest_ns: u64) -> causes::FixFacts {
+    let template = &scenario.target.deployment.template;
+    let seen = lives.pods.values().filter_map(|life| life.propagation()).max();
+    // What was seen may be less than what is possible.
+    let bound = scenario.path.propagation.upper_bound();
+    let propagation = seen.max(bound).unwrap_or_default();
+    let hook = template.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
+    causes::FixFacts {
+        propagation_seconds: propagation.as_secs_f64(),
+        slowest_seconds: Nanos(slowest_ns).as_secs_f64(),
+        pre_stop_seconds: hook.and_then(|hook| Some(hook.sleep.as_ref()?.seconds)).unwrap_or(0),
+        grace_seconds: template.termination_grace_period_seconds,
+        replicas: scenario.target.deployment.replicas,
+        recreates: scenario.target.deployment.strategy.kind == StrategyType::Recreate,
+    }
+}
+
+fn loss(cause: Cause, cases: &[&Attributed<'_>], lives: &Lives, facts: &causes::FixFacts) -> Loss {
+    let mut by_outcome: BTreeMap<Outcome, u64> = BTreeMap::new();
+    let mut named = BTreeSet::new();
+    for one in cases {
+        *by_outcome.entry(one.case.failure.outcome).or_default() += one.case.failure.n;
+        named.extend(one.case.pod);
+    }
+    let pods: Vec<String> =
+        lives.order.iter().filter(|name| named.contains(name.as_str())).cloned().collect();
+    let instants = || cases.iter().map(|one| one.case.ended);
+    // Spread over the pods, so that the examples are not all of the first one.
+    let mut seen = BTreeSet::new();
+    let (firsts, others): (Vec<_>, Vec<_>) =
+        cases.iter().partition(|one| seen.insert(one.case.pod));
+    let examples =
+        firsts.into_iter().chain(others).take(EXAMPLES_MAX).map(|one| example(one, lives));
+    Loss {
+        cause,
+        count: cases.iter().map(|one| one.case.failure.n).sum(),
+        evidence: evidence(cause, cases, &pods, lives),
+        fix: causes::fix(cause, facts),
+        first: instants().min().unwrap_or_default(),
+        last: instants().max().unwrap_or_default(),
+        examples: examples.collect(),
+        pods,
+        by_outcome,
+    }
+}
+
+fn evidence(cause: Cause, cases: &[&Attributed<'_>], pods: &[String], lives: &Lives) -> String {
+    let mut by_contact: BTreeMap<&str, u64> = BTreeMap::new();
+    for one in cases {
+        *by_contact.entry(contact_in_words(one.case.contact)).or_default() += one.case.failure.n;
+    }
+    let parts: Vec<String> = by_contact.iter().map(|(words, n)| format!("{n} {words}")).collect();
+    let on_pods = match pods.len() {
+        0 => String::new(),
+        1 => format!(" on pod {}", pods[0]),
+        n => format!(" on {n} pods"),
+    };
+    let mut text = format!("{}{on_pods}", parts.join(", "));
+    let reference = |life: &super::pods::PodLife, at: Timestamp| match cause {
+        Cause::PrematureReady => {
+            life.first_ready.map(|ready| (ready, "after the pod became ready"))
+        }
+        _ => life
+            .container_at(at)
+            .and_then(|container| container.sigterm)
+            .map(|t| (t, "after SIGTERM")),
+    };
+    let mut delays: Vec<f64> = Vec::new();
+    let mut words = "";
+    for one in cases {
+        let life = one.case.pod.and_then(|pod| lives.get(pod));
+        if let Some((from, what)) = life.and_then(|life| reference(life, one.case.ended)) {
+            delays.push((one.case.ended.0 as f64 - from.0 as f64) / SECOND as f64);
+            words = what;
+        }
+    }
+    if let (Some(first), Some(last)) =
+        (delays.iter().copied().reduce(f64::min), delays.iter().copied().reduce(f64::max))
+    {
+        text.push_str(&format!(", {first:.3} to {last:.3} s {words}"));
+    }
+    let of_pods = || pods.iter().filter_map(|pod| lives.get(pod));
+    match cause {
+        Cause::TerminationRace => {
+            let closed = of_pods().flat_map(|life| &life.containers);
+            let closed = closed.filter_map(|c| Some(c.listener_closed?.since(c.sigterm?))).max();
+            if let Some(closed) = closed {
+                text.push_str(&format!(
+                    "; listeners closed up to {:.3} s after SIGTERM",
+                    closed.as_secs_f64()
+                ));
+            }
+        }
+        Cause::AbruptExit => {
+            let exited = of_pods().flat_map(|life| &life.containers);
+            let exited = exited.filter_map(|c| Some(c.exited?.0.since(c.sigterm?))).max();
+            if let Some(exited) = exited {
+                text.push_str(&format!(
+                    "; processes exited up to {:.3} s after SIGTERM",
+                    exited.as_secs_f64()
+                ));
+            }
+        }
+        Cause::PrematureReady => {
+            let late = of_pods().filter_map(|life| {
+                let listening = life.containers.first()?.listening?;
+                Some(listening.since(life.first_ready?))
+            });
+            if let Some(late) = late.max() {
+                text.push_str(&format!(
+                    "; the pods listened up to {:.3} s after they were ready",
+                    late.as_secs_f64()
+                ));
+            }
+        }
+        _ => {}
+    }
+    let ends = matches!(cause, Cause::TerminationRace | Cause::AbruptExit | Cause::RefusedByApp);
+    if let (true, Some(slowest)) = (ends, of_pods().filter_map(|life| life.propagation()).max()) {
+        text.push_str(&format!(
+            "; the last client stopped choosing a pod {:.3} s after its deletion",
+            slowest.as_secs_f64()
+        ));
+    }
+    text
+}
+
+fn contact_in_words(contact: Contact) -> &'static str {
+    match contact {
+        Contact::Refused => "refused connections",
+        Contact::ConnectTimeout => "connections that timed out",
+        Contact::Unreachable => "unreachable",
+        Contact::Reset => "resets before the first byte",
+        Contact::Eof => "ends of stream before the first byte",
+        Contact::Truncated => "answers cut off",
+        Contact::Timeout => "time-outs",
+        Contact::Answered => "answers other than expected",
+        Contact::NoEndpoint => "without any endpoint",
+        Contact::Limit => "limits of the generator or the proxy",
+        Contact::Unknown => "of unknown kind",
+    }
+}
+
+fn example(one: &Attributed<'_>, lives: &Lives) -> Example {
+    let (case, failure) = (&one.case, one.case.failure);
+    let ms = |from: Timestamp, to: Timestamp| (to.0 as f64 - from.0 as f64) / 1e6;
+    let mut story = format!(
+        "owed at {:.3} s, sent {:.2} ms later",
+        failure.scheduled.as_secs_f64(),
+        ms(failure.scheduled, failure.sent)
+    );
+    if let Some(hop) = &failure.hop {
+        story.push_str(&format!(
+            "; proxy worker {} tried {}",
+            hop.consumer,
+            hop.pod.as_deref().unwrap_or("no pod")
+        ));
+    }
+    if let Some(connection) = case.connection {
+        if connection.served == 0 {
+            story.push_str(" on a new connection");
+        } else {
+            let idle = connection.idle.as_millis_f64();
+            story.push_str(&format!(
+                " on a connection that had served {} and been idle for {idle:.1} ms",
+                connection.served
+            ));
+        }
+    }
+    story.push_str(&format!(
+        "; {} after {:.2} ms",
+        failure.outcome,
+        ms(failure.sent, failure.ended)
+    ));
+    let life = case.pod.and_then(|pod| lives.get(pod));
+    let container = life.and_then(|life| life.container_at(case.ended));
+    if let Some(sigterm) =
+        container.and_then(|container| container.sigterm).filter(|at| *at <= case.ended)
+    {
+        story.push_str(&format!(
+            "; the pod had got SIGTERM {:.1} ms before",
+            ms(sigterm, case.ended)
+        ));
+    } else if let Some(ready) =
+        life.and_then(|life| life.first_ready).filter(|at| *at <= case.ended)
+    {
+        story.push_str(&format!("; the pod had been ready for {:.1} ms", ms(ready, case.ended)));
+    }
+    Example { at: case.ended, outcome: failure.outcome, pod: case.pod.map(Into::into), story }
+}
+
+// Transitions.
+
+fn transitions(
+    attributed: &[Attributed<'_>],
+    lives: &Lives,
+    start: Timestamp,
+    end: Timestamp,
+) -> Transitions {
+    let within = |at: Option<Timestamp>| at.is_some_and(|at| at >= start && at <= end);
+    let starts = lives.pods.values().filter(|life| within(life.first_ready)).count();
+    let ends = lives
+        .pods
+        .values()
+        .filter(|life| within(life.deletion.map(|deletion| deletion.at)))
+        .count();
+    let lossy: BTreeSet<(&str, TransitionKind)> =
+        attributed.iter().filter_map(|one| Some((one.case.pod?, one.transition?))).collect();
+    let observed = (starts + ends) as u64;
+    let with_loss = (lossy.len() as u64).min(observed);
+    Transitions { observed, with_loss, upper_bound95: upper_bound95(with_loss, observed) }
+}
+
+/// The one-sided upper bound at 95 % of a share of which `k` in `n` were seen (Clopper and Pearson
+/// 1934): the share at which so few would be seen one time in twenty. For 0 in n this is about
+/// 3/n. 1 without any trial.
+fn upper_bound95(k: u64, n: u64) -> f64 {
+    if k >= n {
+        return 1.0;
+    }
+    let (mut low, mut high) = (k as f64 / n as f64, 1.0f64);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        if binomial_cdf(k, n, middle) > 0.05 { low = middle } else { high = middle }
+    }
+    high
+}
+
+/// The chance of at most `k` in `n` at a share `p`, in logarithms so that nothing underflows.
+fn binomial_cdf(k: u64, n: u64, p: f64) -> f64 {
+    let (ln_p, ln_q) = (p.ln(), (-p).ln_1p());
+    let mut ln_choose = 0.0;
+    let mut sum = 0.0;
+    for i in 0..=k {
+        if i > 0 {
+            ln_choose += ((n - i + 1) as f64 / i as f64).ln();
+        }
+        sum += (ln_choose + i as f64 * ln_p + (n - i) as f64 * ln_q).exp();
+    }
+    sum
+}
+
+fn sentence(
+    requests: &Requests,
+    losses: &[Loss],
+    transitions: &Transitions,
+    end: Option<EndReason>,
+    record: &RunRecord,
+) -> String {
+    let sent = group_digits(requests.sent);
+    let mut text = if requests.failed == 0 {
+        format!("Lost none of {sent} requests")
+    } else {
+        let names: Vec<String> = losses
+            .iter()
+            .map(|loss| {
+                format!("{} ({})", loss.cause.title().to_lowercase(), group_digits(loss.count))
+            })
+            .collect();
+        format!("Lost {} of {sent} requests: {}", group_digits(requests.failed), names.join(", "))
+    };
+    match (transitions.observed, transitions.with_loss) {
+        (0, _) => {}
+        (n, 0) => text.push_str(&format!(
+            ", in {n} pod transitions (so at most {:.1} % of transitions lose one, at 95 %)",
+            transitions.upper_bound95 * 100.0
+        )),
+        (n, lossy) => text.push_str(&format!(", in {lossy} of {n} pod transitions")),
+    }
+    if requests.unsent > 0 {
+        text.push_str(&format!("; {} were not sent", group_digits(requests.unsent)));
+    }
+    text.push('.');
+    match (end, &record.footer) {
+        (None, _) => text.push_str(" The record was cut off."),
+        (Some(EndReason::Interrupted), _) => text.push_str(" The run was interrupted."),
+        (Some(EndReason::Failed), Some(footer)) => {
+            text.push_str(&format!(" The run failed: {}.", footer.message))
+        }
+        _ => {}
+    }
+    text
+}
+
+fn group_digits(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_in_n_bounds_the_rate_by_about_three_over_n() {
+        assert!((upper_bound95(0, 100) - 0.0295).abs() < 0.0001);
+        assert!((upper_bound95(0, 1000) - 0.002_991).abs() < 0.000_001);
+        // Clopper and Pearson's own table: 1 in 20 gives 0.2161 at 95 % one-sided.
+        assert!((upper_bound95(1, 20) - 0.2161).abs() < 0.0001);
+        assert_eq!(upper_bound95(0, 0), 1.0);
+        assert_eq!(upper_bound95(3, 3), 1.0);
+    }
+
+    #[test]
+    fn digits_are_grouped() {
+        assert_eq!([0, 999, 1000, 1234567].map(group_digits), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

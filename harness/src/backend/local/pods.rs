@@ -1,0 +1,268 @@
+//! The processes of the pods: each below a shim of its own.
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use highwater_model::{
+    cluster::ContainerId,
+    event::Signal,
+    spec::{Distribution, Misbehaviour, Scenario, Service},
+    time::Nanos,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    process::{Child, ChildStdin, Command},
+    sync::mpsc,
+};
+
+use super::{address::PodAddress, message::Message, shim::News};
+use crate::backend::BackendError;
+
+/// The longest line of a target that is kept or understood.
+const LINE_BYTES_MAX: u64 = 16 << 10;
+/// How much of a pod's output is kept in the run folder.
+const LOG_BYTES_MAX: usize = 1 << 20;
+
+/// What a pod runs.
+#[derive(Clone, Debug)]
+pub(super) enum Program {
+    /// The bundled service.
+    Service(Service),
+    /// A command.
+    Command(Vec<String>),
+}
+
+/// The processes of the pods.
+#[derive(Debug)]
+pub(super) struct Pods {
+    program: Program,
+    env: Vec<(String, String)>,
+    me: PathBuf,
+    logs: Option<PathBuf>,
+    messages: mpsc::Sender<Message>,
+    running: BTreeMap<ContainerId, Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    shim: Child,
+    orders: ChildStdin,
+}
+
+impl Pods {
+    pub(super) fn new(
+        scenario: &Scenario,
+        logs: Option<&Path>,
+        messages: mpsc::Sender<Message>,
+    ) -> Result<Self, BackendError> {
+        let target = &scenario.target;
+        let program = match &target.command {
+            Some(command) => Program::Command(command.clone()),
+            None => Program::Service(target.service.clone().unwrap_or_default()),
+        };
+        let env =
+            target.env.iter().map(|known| (known.name.clone(), known.value.clone())).collect();
+        let me = std::env::current_exe().map_err(BackendError::system("finding this program"))?;
+        if let Some(logs) = logs {
+            std::fs::create_dir_all(logs)
+                .map_err(BackendError::system(format!("making {}", logs.display())))?;
+        }
+        Ok(Self {
+            program,
+            env,
+            me,
+            logs: logs.map(Into::into),
+            messages,
+            running: BTreeMap::new(),
+        })
+    }
+
+    /// Starts a container; what becomes of it comes as messages.
+    pub(super) fn start(
+        &mut self,
+        container: ContainerId,
+        pod: &str,
+        address: PodAddress,
+        misbehave: &[Misbehaviour],
+        seed: u64,
+    ) -> std::io::Result<()> {
+        let command = match &self.program {
+            Program::Command(argv) => argv.iter().map(|part| fill_in(part, pod, address)).collect(),
+            Program::Service(service) => self.service_command(service, misbehave, seed, container),
+        };
+        let mut shim = Command::new(&self.me)
+            .arg("pod-shim")
+            .arg("--")
+            .args(command)
+            .env("HOST", address.ip.to_string())
+            .env("PORT", address.port.to_string())
+            .env("HEALTH_PORT", address.health_port.to_string())
+            .env("POD_NAME", pod)
+            .env("POD_IP", address.ip.to_string())
+            .envs(self.env.iter().cloned())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let taken = "a pipe that was asked for is there";
+        let orders = shim.stdin.take().expect(taken);
+        let news = shim.stdout.take().expect(taken);
+        let output = shim.stderr.take().expect(taken);
+        let log = self.logs.as_ref().map(|logs| logs.join(format!("{pod}.log")));
+        tokio::spawn(read_news(container, news, self.messages.clone()));
+        tokio::spawn(read_output(container, output, log, self.messages.clone()));
+        self.running.insert(container, Running { shim, orders });
+        Ok(())
+    }
+
+    fn service_command(
+        &self,
+        service: &Service,
+        misbehave: &[Misbehaviour],
+        seed: u64,
+        container: ContainerId,
+    ) -> Vec<String> {
+        let mut args = vec![self.me.to_string_lossy().into_owned(), "target-service".into()];
+        let mut flag = |name: &str, value: String| args.extend([format!("--{name}"), value]);
+        flag("cpu", span(service.cpu));
+        flag("latency", distribution(&service.latency));
+        flag("body", service.body.0.to_string());
+        flag("startup", span(service.startup));
+        flag("drain-delay", span(service.drain.delay));
+        flag("drain-deadline", span(service.drain.deadline));
+        flag(
+            "seed",
+            (seed ^ (u64::from(container.pod) << 20) ^ u64::from(container.restarts)).to_string(),
+        );
+        if let Some(idle) = service.idle_timeout {
+            flag("idle-timeout", span(idle));
+        }
+        for dependency in &service.dependencies {
+            flag("dependency", format!("{}={}", dependency.name, span(dependency.close)));
+        }
+        if !misbehave.is_empty() {
+            let names: Vec<&str> = misbehave.iter().map(|how| how.name()).collect();
+            flag("misbehave", names.join(","));
+        }
+        args
+    }
+
+    /// Sends a signal; without effect on containers that have ended.
+    pub(super) async fn signal(&mut self, container: ContainerId, signal: Signal) {
+        let Some(running) = self.running.get_mut(&container) else { return };
+        let word: &[u8] = match signal {
+            Signal::Sigterm => b"TERM\n",
+            Signal::Sigkill => b"KILL\n",
+        };
+        // A shim that is gone has told of the container's end.
+        let _ = running.orders.write_all(word).await;
+    }
+
+    /// Forgets the containers of a pod that is gone; whatever is left of them is killed.
+    pub(super) fn remove(&mut self, pod: u32) {
+        self.running.retain(|container, _| container.pod != pod);
+    }
+
+    /// Kills all that is left and waits until it is gone, ten seconds at most.
+    pub(super) async fn teardown(&mut self) {
+        let shims: Vec<Child> = std::mem::take(&mut self.running)
+            .into_values()
+            .map(|running| {
+                // Closing its stdin tells a shim to end everything.
+                drop(running.orders);
+                running.shim
+            })
+            .collect();
+        let all = async {
+            for mut shim in shims {
+                // A shim has no result.
+                let _ = shim.wait().await;
+            }
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(10), all).await;
+    }
+}
+
+fn fill_in(part: &str, pod: &str, address: PodAddress) -> String {
+    part.replace("{port}", &address.port.to_string())
+        .replace("{healthPort}", &address.health_port.to_string())
+        .replace("{host}", &address.ip.to_string())
+        .replace("{pod}", pod)
+}
+
+fn span(span: Nanos) -> String {
+    span.to_string()
+}
+
+fn distribution(distribution: &Distribution) -> String {
+    match distribution {
+        Distribution::Fixed(fixed) => span(*fixed),
+        Distribution::Uniform(low, high) => format!("uniform:{low}:{high}"),
+        Distribution::Exponential { mean } => format!("exponential:{mean}"),
+        Distribution::Lognormal { median, p99 } => format!("lognormal:{median}:{p99}"),
+    }
+}
+
+async fn read_news(
+    container: ContainerId,
+    news: tokio::process::ChildStdout,
+    messages: mpsc::Sender<Message>,
+) {
+    let mut lines = BufReader::new(news).lines();
+    let mut has_ended = false;
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(news) = News::parse(&line) {
+            has_ended |= matches!(news, News::Exited { .. } | News::Failed(_));
+            if messages.send(Message::Container { container, news }).await.is_err() {
+                return;
+            }
+        }
+    }
+    if !has_ended {
+        // The shim itself was killed: nobody knows how the target ended.
+        let news = News::Exited { code: -1, signal: None, mono_ns: crate::clock::mono_ns() };
+        // The receiver is gone when the run is over.
+        let _ = messages.send(Message::Container { container, news }).await;
+    }
+}
+
+async fn read_output(
+    container: ContainerId,
+    output: tokio::process::ChildStderr,
+    log: Option<PathBuf>,
+    messages: mpsc::Sender<Message>,
+) {
+    let mut log =
+        log.and_then(|path| std::fs::OpenOptions::new().create(true).append(true).open(path).ok());
+    let mut kept = 0;
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        if kept < LOG_BYTES_MAX
+            && let Some(log) = &mut log
+        {
+            kept += line.len();
+            // A log that cannot be written is not worth a run.
+            let _ = log.write_all(&line);
+        }
+        let text = String::from_utf8_lossy(line.trim_ascii()).into_owned();
+        let is_lifecycle = text.starts_with('{') && text.contains("\"highwater\":\"lifecycle/v1\"");
+        let message = if is_lifecycle {
+            Message::Lifecycle { container, line: text }
+        } else {
+            Message::Output(text)
+        };
+        if messages.send(message).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The command line: cheap parsing first, then work.
+//!
+//! Exit codes: 0 objectives met, 1 missed, 2 bad input, 3 not trustworthy or not carried out.
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::{analyze, backend::local::shim, doctor, proxy, record, report, run, scenario};
+
+/// Objectives met.
+pub const MET: u8 = 0;
+/// Objectives missed.
+pub const MISSED: u8 = 1;
+/// Bad usage or bad input.
+pub const BAD_INPUT: u8 = 2;
+/// The run cannot be trusted, or could not be carried out.
+pub const NOT_CARRIED_OUT: u8 = 3;
+
+/// Proves that a service behind a Kubernetes autoscaler loses no requests when pods come and go.
+#[derive(Debug, Parser)]
+#[command(name = "highwater", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a scenario, record it, and write the report
+    ///
+    /// Exit codes: 0 objectives met, 1 missed, 2 bad input, 3 the run cannot be trusted or was not
+    /// carried out.
+    Run(RunArgs),
+    /// Render report and summary again from a run's record
+    Report(ReportArgs),
+    /// Print a JSON Schema: of the scenario (for editors) or of the summary (for programs)
+    Schema {
+        /// Which
+        #[arg(value_enum, default_value = "scenario")]
+        of: SchemaOf,
+    },
+    /// Is this machine fit to measure?
+    Doctor,
+    /// List the bundled scenarios
+    Scenarios,
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// The bundled target service
+    #[command(hide = true)]
+    TargetService(target_service::Args),
+    /// The L7 proxy
+    #[command(hide = true)]
+    Proxy(proxy::Args),
+    /// The parent of one pod's process
+    #[command(hide = true)]
+    PodShim {
+        /// The pod's command
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// The last step before a pod's process
+    #[command(hide = true)]
+    PodExec {
+        /// The shim's pid
+        parent: u32,
+        /// The pod's command
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+/// What to run.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// A scenario file, or the name of a bundled one
+    pub scenario: String,
+    /// Where to run it
+    #[arg(long, value_enum, default_value = "local")]
+    pub backend: BackendArg,
+    /// The run folder; must not exist [default: reports/SCENARIO-N]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Override a key of the scenario: target.deployment.replicas=5
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub set: Vec<String>,
+    /// Override the seed
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+/// A backend by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BackendArg {
+    /// Processes on this machine
+    Local,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReportArgs {
+    /// The run folder, or a record file
+    run: PathBuf,
+    /// Where to write [default: into the run folder]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print this instead of writing files
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// What `run` prints at its end
+    Text,
+    /// The summary
+    Json,
+    /// A short report for a pull request
+    Markdown,
+    /// The page
+    Html,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SchemaOf {
+    /// Scenario files
+    Scenario,
+    /// summary.json
+    Summary,
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    // clap itself ends with 2 for bad usage.
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Run(args) => ExitCode::from(run::run(&args)),
+        Command::Report(args) => ExitCode::from(report_again(&args)),
+        Command::Schema { of } => print(&pretty(&match of {
+            SchemaOf::Scenario => scenario::schema::scenario(),
+            SchemaOf::Summary => schemars::schema_for!(analyze::Summary).to_value(),
+        })),
+        Command::Doctor => {
+            let checks = doctor::examine();
+            let is_fit = checks.iter().all(|check| check.status != doctor::Status::Fail);
+            print(&doctor::render(&checks));
+            if is_fit { ExitCode::SUCCESS } else { ExitCode::from(NOT_CARRIED_OUT) }
+        }
+        Command::Scenarios => {
+            let lines = scenario::BUNDLED.iter().map(|(name, text)| {
+                let first = text.lines().next().unwrap_or_default().trim_start_matches(['#', ' ']);
+                format!("{name:<24}{first}\n")
+            });
+            print(&lines.collect::<String>())
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "highwater",
+                &mut std::io::stdout(),
+            );
+            ExitCode::SUCCESS
+        }
+        Command::TargetService(args) => target_service::main_with(args),
+        Command::Proxy(args) => proxy::main_with(args),
+        Command::PodShim { command } => shim::main(&command),
+        Command::PodExec { parent, command } => shim::exec(parent, &command),
+    }
+}
+
+fn pretty(value: &serde_json::Value) -> String {
+    format!("{value:#}\n")
+}
+
+/// Prints to stdout; a reader that went away is no error.
+fn print(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    // `highwater schema | head` closes the pipe early, as it may.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    ExitCode::SUCCESS
+}
+
+/// Prints an error to stderr.
+#[expect(clippy::print_stderr, reason = "this is where errors go")]
+pub(crate) fn complain(error: impl std::fmt::Display) {
+    eprintln!("highwater: {error}");
+}
+
+fn report_again(args: &ReportArgs) -> u8 {
+    let analysis = record::read(&args.run)
+        .map_err(|error| error.to_string())
+        .and_then(|record| analyze::analyze(&record).map_err(|error| error.to_string()));
+    let analysis = match analysis {
+        Ok(analysis) => analysis,
+        Err(error) => {
+            complain(error);
+            return BAD_INPUT;
+        }
+    };
+    let folder = if args.run.is_dir() {
+        args.run.clone()
+    } else {
+        args.run.parent().unwrap_or(&args.run).to_owned()
+    };
+    let provenance = run::read_provenance(&folder);
+    let text = match args.format {
+        None => {
+            let out = args.out.as_ref().unwrap_or(&folder);
+            return match run::write_reports(out, &analysis, provenance.as_ref()) {
+                Ok(()) => {
+                    print(&report::text::render(&analysis));
+                    MET
+                }
+                Err(error) => {
+                    complain(error);
+                    NOT_CARRIED_OUT
+                }
+            };
+        }
+        Some(Format::Text) => report::text::render(&analysis),
+        Some(Format::Markdown) => report::markdown::render(&analysis),
+        Some(Format::Html) => report::html::render(
+            &analysis,
+            provenance.as_ref(),
+            &report::RenderOptions::default(),
+        ),
+        Some(Format::Json) => run::summary_json(&analysis),
+    };
+    print(&text);
+    MET
+}

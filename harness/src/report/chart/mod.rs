@@ -1,0 +1,18 @@
+//! The time axis of a run, in two steps.
+//!
+//! 1. [`model`]: what is to be seen, as plain data, built by [`build()`]
+//! 2. [`svg`]: the drawing
+//!
+//! The model is thinned to the width of the picture: counts are summed, of latencies the lowest
+//! and the highest stay, failures near each other become one mark with their number.
+
+mod build;
+mod canvas;
+mod lanes;
+pub mod model;
+mod series;
+pub mod svg;
+mod ticks;
+
+pub use build::build;
+pub use model::ChartModel;

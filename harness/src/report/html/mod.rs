@@ -1,0 +1,62 @@
+//! The whole report as one HTML file that needs nothing else: no network, no script to be read.
+//!
+//! 1. [`head`]: verdict, trust, objectives
+//! 2. [`axis`]: the run over time
+//! 3. [`losses`]: why requests were lost, and what stops it
+//! 4. [`tables`]: phases, latency, score, provenance
+//! 5. [`help`]: how to read it
+
+mod axis;
+mod head;
+mod help;
+mod losses;
+mod tables;
+pub(crate) mod writer;
+
+use self::writer::Html;
+use super::RenderOptions;
+use crate::{analyze::Analysis, record::folder::Provenance};
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+
+/// Renders a report.
+///
+/// *Behaviour*: the same input gives the same bytes. The page loads nothing, and its content
+/// security policy forbids it to; its script only adds to it (read-out of the time axis, buttons
+/// that copy patches). Its size is bounded by the width of the chart and not by the run's length.
+pub fn render(
+    analysis: &Analysis,
+    provenance: Option<&Provenance>,
+    options: &RenderOptions,
+) -> String {
+    let mut html = Html::default();
+    html.lit(concat!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ",
+        "style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; ",
+        "base-uri 'none'; form-action 'none'\">\n",
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
+        "<meta name=\"color-scheme\" content=\"light dark\">\n",
+        "<meta name=\"referrer\" content=\"no-referrer\">\n",
+        "<meta name=\"generator\" content=\"highwater\">\n",
+    ));
+    html.put("<title>", analysis.verdict.name(), ": ")
+        .put("", &analysis.scenario, " – Highwater</title>\n")
+        .lit("<style>\n")
+        .lit(STYLE)
+        .lit("</style>\n</head>\n<body>\n");
+    head::banner(&mut html, analysis);
+    html.lit("<main>\n");
+    head::trust(&mut html, analysis);
+    head::objectives(&mut html, analysis);
+    axis::axis(&mut html, analysis, options);
+    losses::losses(&mut html, analysis);
+    tables::phases(&mut html, analysis);
+    tables::latency(&mut html, analysis);
+    tables::score(&mut html, analysis);
+    tables::provenance(&mut html, analysis, provenance);
+    help::help(&mut html);
+    html.lit("</main>\n<script>\n").lit(SCRIPT).lit("</script>\n</body>\n</html>\n");
+    html.finish()
+}

@@ -1,0 +1,116 @@
+//! Reports as a whole: golden files, bounds, and pages that are well-formed whatever is in them.
+
+use std::{fs, path::PathBuf};
+
+use super::{RenderOptions, chart, html, markdown, testkit, text};
+use crate::analyze::Analysis;
+
+mod properties;
+mod tags;
+
+fn fixtures() -> Vec<(&'static str, Analysis)> {
+    vec![
+        ("empty", testkit::empty()),
+        ("clean", testkit::clean()),
+        ("lossy", testkit::lossy()),
+        ("untrusted", testkit::untrusted()),
+        ("aborted", testkit::aborted()),
+        ("hostile", testkit::hostile()),
+    ]
+}
+
+fn page(analysis: &Analysis) -> String {
+    html::render(analysis, Some(&testkit::provenance()), &RenderOptions::default())
+}
+
+/// Compares with a file under `tests/golden/report`; `UPDATE_GOLDEN=1` writes it.
+fn golden(name: &str, found: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/report").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let folder = path.parent().expect("it has one");
+        fs::create_dir_all(folder).expect("the folder can be made");
+        fs::write(&path, found).expect("the file can be written");
+        return;
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_else(|error| {
+        panic!("{}: {error}; make it with UPDATE_GOLDEN=1", path.display())
+    });
+    if expected != found {
+        let line = expected.lines().zip(found.lines()).position(|(a, b)| a != b);
+        panic!("{name} differs from line {line:?} on; if that is right, UPDATE_GOLDEN=1");
+    }
+}
+
+#[test]
+fn reports_are_those_of_the_golden_files() {
+    for (name, analysis) in fixtures() {
+        golden(&format!("{name}.html"), &page(&analysis));
+        golden(&format!("{name}.md"), &markdown::render(&analysis));
+        golden(&format!("{name}.txt"), &text::render(&analysis));
+        let model = chart::build(&analysis, 300);
+        let mut json = serde_json::to_string_pretty(&model).expect("serialises");
+        json.push('\n');
+        golden(&format!("{name}.chart.json"), &json);
+    }
+}
+
+#[test]
+fn pages_are_well_formed_and_load_nothing() {
+    for (name, analysis) in fixtures() {
+        let page = page(&analysis);
+        tags::check(&page).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for forbidden in ["http:", "https:", "src=\"", "url(", "@import", "<link"] {
+            assert!(!page.contains(forbidden), "{name}: {forbidden}");
+        }
+    }
+}
+
+#[test]
+fn hostile_text_stays_text() {
+    let analysis = testkit::hostile();
+    let page = page(&analysis);
+    for forbidden in ["<script>alert", "<img", "onerror=y>", "\u{202e}", "\u{1b}", "\0"] {
+        assert!(!page.contains(forbidden), "{forbidden:?}");
+    }
+    for output in [markdown::render(&analysis), text::render(&analysis)] {
+        for forbidden in ["\u{202e}", "\u{1b}", "\0"] {
+            assert!(!output.contains(forbidden), "{forbidden:?}");
+        }
+    }
+    let comment = markdown::render(&analysis);
+    assert!(!comment.contains("@all\n") || comment.contains("````yaml"));
+}
+
+#[test]
+fn an_hour_with_fifty_pods_fits_into_two_megabytes() {
+    let analysis = testkit::hour();
+    let page = page(&analysis);
+    assert!(page.len() < 2_000_000, "{} bytes", page.len());
+    tags::check(&page).expect("it is well-formed");
+    assert_eq!(page, self::page(&analysis), "it is the same each time");
+}
+
+#[test]
+fn the_text_fits_on_a_page_of_a_terminal() {
+    let mut crowded = testkit::untrusted();
+    crowded.losses = vec![testkit::lossy().losses[0].clone(); 9];
+    crowded.objectives = vec![testkit::lossy().objectives[0].clone(); 30];
+    crowded.audit.reasons = vec!["a reason\nof two lines".into(); 30];
+    for (_, analysis) in fixtures().into_iter().chain([("crowded", crowded)]) {
+        let text = text::render(&analysis);
+        assert!(text.lines().count() <= 25, "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 160), "{text}");
+    }
+}
+
+/// Not a check: writes pages to look at into the folder that `WRITE_REPORTS` names.
+#[test]
+fn pages_can_be_written_to_be_looked_at() {
+    let Some(folder) = std::env::var_os("WRITE_REPORTS").map(PathBuf::from) else {
+        return;
+    };
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    for (name, analysis) in fixtures().into_iter().chain([("hour", testkit::hour())]) {
+        fs::write(folder.join(format!("{name}.html")), page(&analysis)).expect("it can be written");
+    }
+}

@@ -1,0 +1,121 @@
+//! What `run` prints at its end: a page of a terminal at most, without colours.
+
+use std::fmt::Write as _;
+
+use super::{clean, figures};
+use crate::analyze::{Analysis, Loss};
+
+/// More causes than this are only counted.
+const LOSSES_MAX: usize = 4;
+/// More objectives than this are only counted.
+const OBJECTIVES_MAX: usize = 5;
+/// More reasons of distrust than this are only counted.
+const REASONS_MAX: usize = 3;
+/// Longer lines are cut.
+const LINE_CHARS: usize = 160;
+/// Width of the first column.
+const MARGIN: usize = 13;
+
+/// Renders the summary: at most 25 lines.
+pub fn render(analysis: &Analysis) -> String {
+    let mut lines = Lines(String::new());
+    let verdict = analysis.verdict.name().to_uppercase();
+    lines.push(&verdict, &clean::line(&analysis.sentence));
+    if !analysis.audit.trusted {
+        distrust(&mut lines, &analysis.audit.reasons);
+    }
+    counts(&mut lines, analysis);
+    for loss in analysis.losses.iter().take(LOSSES_MAX) {
+        self::loss(&mut lines, loss);
+    }
+    if let Some(more @ 1..) = analysis.losses.len().checked_sub(LOSSES_MAX) {
+        lines.push("", &format!("and {}", figures::counted(more as u64, "more cause")));
+    }
+    let of = &analysis.latency;
+    let latency = [("p50", of.p50), ("p90", of.p90), ("p99", of.p99), ("p99.9", of.p999)]
+        .map(|(name, value)| format!("{name} {}", figures::percentile(of, value)));
+    lines.push("latency", &latency.join("   "));
+    lines.push("transitions", &figures::transitions(&analysis.transitions));
+    objectives(&mut lines, analysis);
+    if analysis.audit.trusted {
+        let warnings = match analysis.audit.warnings.as_slice() {
+            [] => String::new(),
+            [warning] => format!("; {}", clean::line(warning)),
+            [warning, more @ ..] => format!(
+                "; {} (and {})",
+                clean::line(warning),
+                figures::counted(more.len() as u64, "more warning")
+            ),
+        };
+        lines.push("trust", &format!("yes{warnings}"));
+    }
+    lines.0
+}
+
+/// Lines of two columns.
+struct Lines(String);
+
+impl Lines {
+    /// The first column is empty where it would say the same as the line before.
+    fn push(&mut self, name: &str, text: &str) {
+        let line = format!("{name:<MARGIN$}{text}");
+        let line = clean::shorten(line.trim_end(), LINE_CHARS);
+        // A String takes whatever is written.
+        let _ = writeln!(self.0, "{line}");
+    }
+}
+
+fn distrust(lines: &mut Lines, reasons: &[String]) {
+    lines.push("trust", "NO: the numbers below cannot be believed");
+    for reason in reasons.iter().take(REASONS_MAX) {
+        lines.push("", &format!("- {}", clean::line(reason)));
+    }
+    if let Some(more @ 1..) = reasons.len().checked_sub(REASONS_MAX) {
+        lines.push("", &format!("- and {}", figures::counted(more as u64, "more reason")));
+    }
+}
+
+fn counts(lines: &mut Lines, analysis: &Analysis) {
+    let requests = &analysis.requests;
+    let mut text = format!(
+        "{} owed   {} ok   {} failed   {} unsent",
+        figures::count(requests.owed),
+        figures::count(requests.ok),
+        figures::count(requests.failed),
+        figures::count(requests.unsent)
+    );
+    if requests.pending > 0 {
+        let _ = write!(text, "   {} unknown", figures::count(requests.pending));
+    }
+    lines.push("requests", &text);
+}
+
+fn loss(lines: &mut Lines, loss: &Loss) {
+    let pods = match loss.pods.len() {
+        0 => String::new(),
+        1..=3 => format!(" on {}", clean::line(&loss.pods.join(", "))),
+        n => format!(" on {n} pods"),
+    };
+    lines.push("lost", &format!("{}  {}{pods}", figures::count(loss.count), loss.cause.title()));
+    if !loss.fix.advice.trim().is_empty() {
+        lines.push("", &format!("→ {}", clean::line(&loss.fix.advice)));
+    }
+}
+
+/// Those that are missed first.
+fn objectives(lines: &mut Lines, analysis: &Analysis) {
+    let mut objectives: Vec<_> = analysis.objectives.iter().collect();
+    objectives.sort_by_key(|objective| objective.met);
+    for (index, objective) in objectives.iter().take(OBJECTIVES_MAX).enumerate() {
+        let result = if objective.met { "met" } else { "MISSED" };
+        let shown = clean::line(&objective.shown);
+        lines.push(
+            if index == 0 { "objectives" } else { "" },
+            &format!("{result:<6}  {}: {shown}", clean::line(&objective.name)),
+        );
+    }
+    if let Some(more @ 1..) = objectives.len().checked_sub(OBJECTIVES_MAX) {
+        let met = objectives[OBJECTIVES_MAX..].iter().filter(|one| one.met).count();
+        lines.push("", &format!("and {more} more, {met} of them met"));
+    }
+}

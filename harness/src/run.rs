@@ -1,0 +1,300 @@
+//! `highwater run`: scenario, plan, backend, record, report.
+
+use std::{
+    fs, io,
+    io::{IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use highwater_model::time::{Nanos, Timestamp, human};
+use tokio::sync::watch;
+
+use crate::{
+    analyze::{self, Analysis, Summary, Verdict},
+    backend::{Backend, Control, Progress, local::Local},
+    cli::{self, RunArgs},
+    doctor,
+    plan::Plan,
+    record::{self, EndReason, Footer, Line, Sink as _, Writer, folder},
+    report, scenario,
+};
+
+/// A run that went wrong outside of the backend.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {source}")]
+pub struct RunError {
+    doing: String,
+    #[source]
+    source: io::Error,
+}
+
+fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
+    let doing = what.into();
+    move |source| RunError { doing, source }
+}
+
+/// Runs a scenario; the exit code.
+pub fn run(args: &RunArgs) -> u8 {
+    let mut set = args.set.clone();
+    set.extend(args.seed.map(|seed| format!("seed={seed}")));
+    let loaded = match scenario::load(&args.scenario, &set) {
+        Ok(loaded) => loaded,
+        Err(error) => return bad_input(error),
+    };
+    let plan = match Plan::new(loaded.scenario.clone()) {
+        Ok(plan) => plan,
+        Err(error) => return bad_input(error),
+    };
+    let mut backend = Local::default();
+    if let Err(error) = backend.check(&plan) {
+        return bad_input(error);
+    }
+    match carry_out(args, &loaded, &plan, &mut backend) {
+        Ok(code) => code,
+        Err(error) => {
+            cli::complain(error);
+            cli::NOT_CARRIED_OUT
+        }
+    }
+}
+
+fn bad_input(error: impl std::fmt::Display) -> u8 {
+    cli::complain(error);
+    cli::BAD_INPUT
+}
+
+fn carry_out(
+    args: &RunArgs,
+    loaded: &scenario::Loaded,
+    plan: &Plan,
+    backend: &mut Local,
+) -> Result<u8, RunError> {
+    let path = make_folder(args, &plan.scenario.name)?;
+    backend.logs = Some(path.join("pods"));
+    let write = |name: &str, text: &str| {
+        let file = path.join(name);
+        fs::write(&file, text).map_err(doing(format!("writing {}", file.display())))
+    };
+    write(folder::SCENARIO, &loaded.text)?;
+    let provenance = provenance(loaded);
+    let text = serde_json::to_string_pretty(&provenance)
+        .map_err(|error| doing("the provenance")(error.into()))?;
+    write(folder::PROVENANCE, &(text + "\n"))?;
+    let record_path = path.join(folder::RECORD);
+    let mut writer = Writer::create(&record_path, plan.header(backend.kind()))
+        .map_err(|error| doing("making the record")(io::Error::other(error)))?;
+    let mut live = Live::new(plan, &path);
+    live.say(&format!(
+        "{}: {} on {}; results go to {}",
+        plan.scenario.name,
+        plan.scenario.description,
+        backend.kind().name(),
+        path.display()
+    ));
+    let mut control =
+        Control { interrupts: interrupts(), progress: &mut |progress| live.progress(progress) };
+    let ended = backend.run(plan, &mut writer, &mut control);
+    live.end();
+    let footer = footer(&ended);
+    let failed = ended.as_ref().err().map(ToString::to_string);
+    // Where the disk is full the footer is missing too, and the record says that it was cut off.
+    let finished = writer.line(Line::Footer(footer)).and_then(|()| writer.flush());
+    if let Some(reason) = &failed {
+        cli::complain(reason);
+    }
+    if let Err(error) = finished {
+        cli::complain(error);
+        return Ok(cli::NOT_CARRIED_OUT);
+    }
+    drop(writer);
+    finish(&path, &provenance)
+}
+
+/// Reads the record back and reports on it: what is reported is what is recorded.
+fn finish(path: &Path, provenance: &folder::Provenance) -> Result<u8, RunError> {
+    let analysis = record::read(path)
+        .map_err(|error| doing("reading the record back")(io::Error::other(error)))
+        .and_then(|record| {
+            analyze::analyze(&record)
+                .map_err(|error| doing("analysing the record")(io::Error::other(error)))
+        })?;
+    write_reports(path, &analysis, Some(provenance))?;
+    let mut out = io::stdout().lock();
+    // A reader that went away is no error.
+    let _ = writeln!(out, "{}", report::text::render(&analysis));
+    let _ = writeln!(out, "report  {}", path.join(folder::REPORT).display());
+    Ok(match analysis.verdict {
+        Verdict::Met => cli::MET,
+        Verdict::Missed => cli::MISSED,
+        Verdict::Untrusted | Verdict::Aborted => cli::NOT_CARRIED_OUT,
+    })
+}
+
+fn make_folder(args: &RunArgs, name: &str) -> Result<PathBuf, RunError> {
+    match &args.out {
+        None => folder::create(Path::new("reports"), name)
+            .map_err(doing("making a run folder in reports/")),
+        Some(path) => {
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)
+                    .map_err(doing(format!("making {}", parent.display())))?;
+            }
+            fs::create_dir(path)
+                .map_err(doing(format!("making the run folder {}", path.display())))?;
+            Ok(path.clone())
+        }
+    }
+}
+
+fn footer(ended: &Result<crate::backend::Ended, crate::backend::BackendError>) -> Footer {
+    let (reason, end, message) = match ended {
+        Ok(ended) => (ended.reason, ended.end, String::new()),
+        Err(error) => (EndReason::Failed, Timestamp::ZERO, error.to_string()),
+    };
+    Footer { end, reason, message, lines: 0, limits: doctor::limits() }
+}
+
+/// Counts Ctrl-C and SIGTERM from a thread of its own, whatever the backend does meanwhile.
+fn interrupts() -> watch::Receiver<u32> {
+    let (count, counted) = watch::channel(0);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        // Without it Ctrl-C ends the program at once, and the shims end the pods.
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async move {
+            use tokio::signal::unix::{SignalKind, signal};
+            let (Ok(mut interrupt), Ok(mut terminate)) =
+                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+            else {
+                return;
+            };
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                count.send_modify(|count| *count += 1);
+            }
+        });
+    });
+    counted
+}
+
+/// `summary.json` as text.
+pub fn summary_json(analysis: &Analysis) -> String {
+    let summary = serde_json::to_string_pretty(&Summary::of(analysis));
+    summary.expect("a summary holds only what JSON can say") + "\n"
+}
+
+/// Writes `report.html` and `summary.json`.
+///
+/// # Errors
+/// If they cannot be written.
+pub fn write_reports(
+    path: &Path,
+    analysis: &Analysis,
+    provenance: Option<&folder::Provenance>,
+) -> Result<(), RunError> {
+    fs::create_dir_all(path).map_err(doing(format!("making {}", path.display())))?;
+    let html = report::html::render(analysis, provenance, &report::RenderOptions::default());
+    for (name, text) in [(folder::REPORT, html), (folder::SUMMARY, summary_json(analysis))] {
+        let file = path.join(name);
+        fs::write(&file, text).map_err(doing(format!("writing {}", file.display())))?;
+    }
+    Ok(())
+}
+
+/// The provenance of a run folder, if it can be read.
+pub fn read_provenance(path: &Path) -> Option<folder::Provenance> {
+    serde_json::from_str(&fs::read_to_string(path.join(folder::PROVENANCE)).ok()?).ok()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the wall clock is what provenance is about")]
+fn provenance(loaded: &scenario::Loaded) -> folder::Provenance {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_string();
+    let cpuinfo = read("/proc/cpuinfo");
+    let model = cpuinfo.lines().find(|line| line.starts_with("model name"));
+    folder::Provenance {
+        started: target_service::lifecycle::rfc3339(
+            since_epoch.as_secs(),
+            since_epoch.subsec_nanos(),
+        ),
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: std::env::args().collect(),
+        host: read("/proc/sys/kernel/hostname"),
+        system: format!(
+            "{} {} {}",
+            std::env::consts::OS,
+            read("/proc/sys/kernel/osrelease"),
+            std::env::consts::ARCH
+        ),
+        processor: model
+            .and_then(|line| line.split_once(':'))
+            .map(|(_, name)| name.trim().into())
+            .unwrap_or_default(),
+        cores: doctor::limits().cores,
+        scenario: loaded.origin.clone(),
+        note: String::new(),
+    }
+}
+
+/// The line that lives while a run goes on: rewritten on a terminal, a plain line now and then
+/// elsewhere.
+struct Live {
+    is_terminal: bool,
+    lines: u64,
+}
+
+/// Plain lines are this many seconds apart.
+const PLAIN_EVERY: u64 = 5;
+
+impl Live {
+    fn new(_: &Plan, _: &Path) -> Self {
+        Self {
+            is_terminal: io::stderr().is_terminal() && std::env::var_os("CI").is_none(),
+            lines: 0,
+        }
+    }
+
+    fn say(&self, text: &str) {
+        // Progress that nobody can read is no error.
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        let text = progress_line(progress);
+        if self.is_terminal {
+            let _ = write!(io::stderr().lock(), "\r\x1b[2K{text}");
+        } else if self.lines.is_multiple_of(PLAIN_EVERY) {
+            self.say(&text);
+        }
+        self.lines += 1;
+    }
+
+    fn end(&self) {
+        if self.is_terminal {
+            let _ = writeln!(io::stderr().lock());
+        }
+    }
+}
+
+fn progress_line(progress: &Progress) -> String {
+    let left = Nanos(progress.total.0.saturating_sub(progress.elapsed.0));
+    let p99 = progress.latency_p99.map_or_else(|| "-".into(), |ns| human(Nanos(ns)));
+    let mut text = format!(
+        "{:<8} {:>6}/s  p99 {p99:>8}  failed {}  ready {}/{}",
+        progress.stage, progress.rate, progress.failed, progress.ready, progress.desired
+    );
+    if progress.terminating > 0 {
+        text.push_str(&format!(" (+{} ending)", progress.terminating));
+    }
+    if progress.unsent > 0 {
+        text.push_str(&format!("  unsent {}", progress.unsent));
+    }
+    if progress.stage == "traffic" {
+        text.push_str(&format!("  {:.0} s left", left.as_secs_f64()));
+    }
+    text
+}
