@@ -222,11 +222,9 @@ fn report_again(args: &ReportArgs) -> u8 {
         }
         Some(Format::Text) => report::text::render(&analysis),
         Some(Format::Markdown) => report::markdown::render(&analysis),
-        Some(Format::Html) => report::html::render(
-            &analysis,
-            provenance.as_ref(),
-            &report::RenderOptions::default(),
-        ),
+        Some(Format::Html) => {
+            report::html::render(&analysis, provenance.as_ref(), &report::RenderOptions::default())
+        }
         Some(Format::Json) => run::summary_json(&analysis),
     };
     print(&text);

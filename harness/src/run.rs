@@ -50,7 +50,11 @@ pub fn run(args: &RunArgs) -> u8 {
     if let Err(error) = backend.check(&plan) {
         return bad_input(error);
     }
-    match carry_out(args, &loaded, &plan, &mut backend) {
+    let path = match make_folder(args, &plan.scenario.name) {
+        Ok(path) => path,
+        Err(error) => return bad_input(error),
+    };
+    match carry_out(path, &loaded, &plan, &mut backend) {
         Ok(code) => code,
         Err(error) => {
             cli::complain(error);
@@ -65,12 +69,11 @@ fn bad_input(error: impl std::fmt::Display) -> u8 {
 }
 
 fn carry_out(
-    args: &RunArgs,
+    path: PathBuf,
     loaded: &scenario::Loaded,
     plan: &Plan,
     backend: &mut Local,
 ) -> Result<u8, RunError> {
-    let path = make_folder(args, &plan.scenario.name)?;
     backend.logs = Some(path.join("pods"));
     let write = |name: &str, text: &str| {
         let file = path.join(name);
@@ -84,7 +87,7 @@ fn carry_out(
     let record_path = path.join(folder::RECORD);
     let mut writer = Writer::create(&record_path, plan.header(backend.kind()))
         .map_err(|error| doing("making the record")(io::Error::other(error)))?;
-    let mut live = Live::new(plan, &path);
+    let mut live = Live::new();
     live.say(&format!(
         "{}: {} on {}; results go to {}",
         plan.scenario.name,
@@ -251,7 +254,7 @@ struct Live {
 const PLAIN_EVERY: u64 = 5;
 
 impl Live {
-    fn new(_: &Plan, _: &Path) -> Self {
+    fn new() -> Self {
         Self {
             is_terminal: io::stderr().is_terminal() && std::env::var_os("CI").is_none(),
             lines: 0,

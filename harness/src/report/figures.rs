@@ -2,7 +2,7 @@
 
 use highwater_model::time::{Nanos, SECOND, Timestamp, human};
 
-use crate::analyze::{Percentiles, Transitions};
+use crate::analyze::{Analysis, Cause, Percentiles, Requests, Transitions};
 
 /// Written where there is no figure.
 pub const NONE: &str = "–";
@@ -37,8 +37,9 @@ pub fn percent(share: f64) -> String {
         p if p < 0.01 => "< 0.01 %".into(),
         p if p < 1.0 => format!("{p:.2} %"),
         p if p < 10.0 => format!("{p:.1} %"),
-        // 99.96 % of something is not all of it.
-        p if p < 100.0 => format!("{:.0} %", p.min(99.0)),
+        p if p < 99.0 => format!("{p:.0} %"),
+        // 99.999 % of something is not all of it.
+        p if p < 100.0 => format!("{:.2} %", (p * 100.0).floor() / 100.0),
         p => format!("{p:.0} %"),
     }
 }
@@ -83,20 +84,31 @@ pub fn hours(hours: f64) -> String {
         return NONE.into();
     }
     match hours.abs() {
+        0.0 => "0".into(),
         h if h < 0.1 => format!("{hours:.4}"),
         h if h < 10.0 => format!("{hours:.2}"),
         _ => format!("{hours:.1}"),
     }
 }
 
-/// What the transitions prove, in a sentence.
-pub fn transitions(seen: &Transitions) -> String {
+/// Requests without a good answer, as far as known.
+pub fn lost(requests: &Requests) -> u64 {
+    requests.failed.saturating_add(requests.unsent)
+}
+
+/// What the transitions prove, in a sentence. `lost` is the number of requests lost in the run.
+pub fn transitions(seen: &Transitions, lost: u64) -> String {
     let pods = counted(seen.observed, "transition");
     if seen.observed == 0 {
         return "No pod came or went while traffic ran, so this run says nothing of transitions."
             .into();
     }
     let bound = percent(seen.upper_bound95);
+    if seen.with_loss == 0 && lost > 0 {
+        return format!(
+            "None of {pods} lost a request; at most {bound} of transitions do (95 % confidence)."
+        );
+    }
     if seen.with_loss == 0 {
         return format!(
             "0 lost in {pods}; at most {bound} of transitions lose a request (95 % confidence)."
@@ -106,6 +118,12 @@ pub fn transitions(seen: &Transitions) -> String {
         "{} of {pods} lost a request; at most {bound} of transitions do (95 % confidence).",
         count(seen.with_loss)
     )
+}
+
+/// Failures without a cause that no entry of the losses tells of.
+pub fn untold(analysis: &Analysis) -> u64 {
+    let told = |loss: &crate::analyze::Loss| loss.cause == Cause::Unexplained;
+    if analysis.losses.iter().any(told) { 0 } else { analysis.unexplained }
 }
 
 #[cfg(test)]
@@ -129,7 +147,8 @@ mod tests {
             (1, 1_000_000, "< 0.01 %"),
             (38, 10_000, "0.38 %"),
             (5, 100, "5.0 %"),
-            (99_999, 100_000, "99 %"),
+            (99_999, 100_000, "99.99 %"),
+            (995, 1_000, "99.50 %"),
             (10, 10, "100 %"),
             (1, 0, NONE),
         ];
@@ -154,11 +173,13 @@ mod tests {
 
     #[test]
     fn the_bound_of_transitions_is_said_in_every_case() {
-        let seen = |observed, with_loss| {
-            transitions(&Transitions { observed, with_loss, upper_bound95: 0.393 })
+        let seen = |observed, with_loss, lost| {
+            let seen = Transitions { observed, with_loss, upper_bound95: 0.393 };
+            transitions(&seen, lost)
         };
-        assert!(seen(0, 0).contains("nothing"));
-        assert!(seen(6, 0).starts_with("0 lost in 6 transitions; at most 39 %"));
-        assert!(seen(6, 1).starts_with("1 of 6 transitions lost a request"));
+        assert!(seen(0, 0, 0).contains("nothing"));
+        assert!(seen(6, 0, 0).starts_with("0 lost in 6 transitions; at most 39 %"));
+        assert!(seen(6, 0, 2).starts_with("None of 6 transitions"));
+        assert!(seen(6, 1, 2).starts_with("1 of 6 transitions lost a request"));
     }
 }

@@ -71,12 +71,16 @@ fn counts(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
     if requests.pending > 0 {
         writeln!(out, "{} of unknown outcome.\n", figures::counted(requests.pending, "request"))?;
     }
-    writeln!(out, "{}\n", figures::transitions(&analysis.transitions))
+    writeln!(
+        out,
+        "{}\n",
+        figures::transitions(&analysis.transitions, figures::lost(&analysis.requests))
+    )
 }
 
 fn losses(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
     if analysis.losses.is_empty() {
-        return Ok(());
+        return unexplained(out, analysis);
     }
     writeln!(out, "#### Lost, by cause\n")?;
     for loss in analysis.losses.iter().take(LOSSES_MAX) {
@@ -85,7 +89,15 @@ fn losses(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
     if let Some(more @ 1..) = analysis.losses.len().checked_sub(LOSSES_MAX) {
         writeln!(out, "- … and {}", figures::counted(more as u64, "more cause"))?;
     }
-    writeln!(out)
+    writeln!(out)?;
+    unexplained(out, analysis)
+}
+
+fn unexplained(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
+    match figures::untold(analysis) {
+        0 => Ok(()),
+        untold => writeln!(out, "Unexplained: {}.\n", figures::count(untold)),
+    }
 }
 
 fn loss(out: &mut String, loss: &Loss) -> std::fmt::Result {
@@ -131,8 +143,12 @@ fn objectives(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
     writeln!(out, "| objective | found | |")?;
     writeln!(out, "| --- | ---: | --- |")?;
     for objective in analysis.objectives.iter().take(ROWS_MAX) {
-        let result = if objective.met { "✅ met" } else { "❌ **missed**" };
-        writeln!(out, "| {} | {} | {result} |", escape(&objective.name), escape(&objective.shown))?;
+        let result = match (objective.met, objective.value) {
+            (true, _) => "✅ met",
+            (false, Some(_)) => "❌ **missed**",
+            (false, None) => "❔ unknown",
+        };
+        writeln!(out, "| {} | {} | {result} |", code(&objective.name), escape(&objective.shown))?;
     }
     if let Some(more @ 1..) = analysis.objectives.len().checked_sub(ROWS_MAX) {
         writeln!(out, "| … and {more} more | | |")?;

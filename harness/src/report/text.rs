@@ -31,11 +31,17 @@ pub fn render(analysis: &Analysis) -> String {
     if let Some(more @ 1..) = analysis.losses.len().checked_sub(LOSSES_MAX) {
         lines.push("", &format!("and {}", figures::counted(more as u64, "more cause")));
     }
+    if let untold @ 1.. = figures::untold(analysis) {
+        lines.push("unexplained", &figures::count(untold));
+    }
     let of = &analysis.latency;
     let latency = [("p50", of.p50), ("p90", of.p90), ("p99", of.p99), ("p99.9", of.p999)]
         .map(|(name, value)| format!("{name} {}", figures::percentile(of, value)));
     lines.push("latency", &latency.join("   "));
-    lines.push("transitions", &figures::transitions(&analysis.transitions));
+    lines.push(
+        "transitions",
+        &figures::transitions(&analysis.transitions, figures::lost(&analysis.requests)),
+    );
     objectives(&mut lines, analysis);
     if analysis.audit.trusted {
         let warnings = match analysis.audit.warnings.as_slice() {
@@ -107,11 +113,15 @@ fn objectives(lines: &mut Lines, analysis: &Analysis) {
     let mut objectives: Vec<_> = analysis.objectives.iter().collect();
     objectives.sort_by_key(|objective| objective.met);
     for (index, objective) in objectives.iter().take(OBJECTIVES_MAX).enumerate() {
-        let result = if objective.met { "met" } else { "MISSED" };
+        let result = match (objective.met, objective.value) {
+            (true, _) => "met",
+            (false, Some(_)) => "MISSED",
+            (false, None) => "unknown",
+        };
         let shown = clean::line(&objective.shown);
         lines.push(
             if index == 0 { "objectives" } else { "" },
-            &format!("{result:<6}  {}: {shown}", clean::line(&objective.name)),
+            &format!("{result:<7}  {}: {shown}", clean::line(&objective.name)),
         );
     }
     if let Some(more @ 1..) = objectives.len().checked_sub(OBJECTIVES_MAX) {

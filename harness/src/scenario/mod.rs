@@ -26,6 +26,7 @@ const PROBLEMS_MAX: usize = 20;
 pub const BUNDLED: &[(&str, &str)] = &[
     ("rolling-update", include_str!("../../../scenarios/rolling-update.yaml")),
     ("rolling-update-wrong", include_str!("../../../scenarios/rolling-update-wrong.yaml")),
+    ("transitions", include_str!("../../../scenarios/transitions.yaml")),
 ];
 
 /// A scenario that was loaded.

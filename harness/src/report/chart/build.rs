@@ -221,7 +221,7 @@ fn latency(buckets: &[(u64, Bucket)], step: u64) -> ValuePanel {
         note: if step == 1 {
             format!("{scale}one point = percentile of 1 s")
         } else {
-            format!("{scale}one point = lowest to highest second of {}", window(step))
+            format!("{scale}line = highest second of {}, shade = down to the lowest", window(step))
         },
         height: 120,
         axis,

@@ -160,7 +160,8 @@ fn style(ink: Ink, width: u32) -> ShapeStyle {
 /// need. `drawn` is what `plotters` wrote; in it `="` is in tags only, because text is escaped.
 pub(super) fn restyle(drawn: &str) -> String {
     let body = drawn.split_once('>').map_or(drawn, |(_, body)| body);
-    let body = body.trim_end().strip_suffix("</svg>").unwrap_or(body);
+    let body = body.trim();
+    let body = body.strip_suffix("</svg>").unwrap_or(body);
     let mut out = String::with_capacity(body.len());
     let mut rest = body;
     while let Some(equals) = rest.find("=\"") {

@@ -16,7 +16,7 @@ const MARKS_MAX: usize = 6_000;
 /// More phases, or more stretches of routing, are not drawn: the shortest are left out.
 const SPANS_MAX: usize = 8_000;
 /// Characters of a lane's name.
-const LABEL_CHARS: usize = 20;
+const LABEL_CHARS: usize = 22;
 /// Room that a name needs from line to line, in points.
 const LABEL_HEIGHT: u32 = 11;
 
@@ -81,13 +81,9 @@ pub(super) fn pods(timeline: &Timeline, window: Window) -> Option<LanePanel> {
     });
     let pitch = pitch(lanes.len());
     label(&mut lanes, pitch);
-    let mut note = String::from("a red mark is a lost request, a thin line: routed");
+    let mut note = String::new();
     if drawn.len() < timeline.pods.len() {
-        note = format!(
-            "{} of {} drawn, those with losses first; {note}",
-            drawn.len(),
-            timeline.pods.len()
-        );
+        note = format!("{} of {} drawn, those with losses first", drawn.len(), timeline.pods.len());
     }
     Some(LanePanel {
         title: "Pods".into(),
@@ -151,7 +147,7 @@ pub(super) fn strays(timeline: &Timeline, window: Window) -> Option<LanePanel> {
     mark_lanes(&mut lanes, window, |index| &marks[index]);
     Some(LanePanel {
         title: "Lost without a pod".into(),
-        note: "by cause; a red mark is a lost request".into(),
+        note: "by cause".into(),
         pitch: 18,
         lanes,
         phases: Vec::new(),

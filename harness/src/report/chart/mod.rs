@@ -10,6 +10,7 @@ mod build;
 mod canvas;
 mod lanes;
 pub mod model;
+mod panels;
 mod series;
 pub mod svg;
 mod ticks;

@@ -161,7 +161,7 @@ pub enum Shape {
     Area,
     /// A flat piece per point.
     Flats,
-    /// A line from point to point, which spans lowest and highest.
+    /// A line through the highest values, shaded down to the lowest.
     Line,
     /// A bar per point, from lowest to highest.
     Bars,

@@ -80,7 +80,7 @@ fn numbers(html: &mut Html, analysis: &Analysis) {
     };
     let class = |n: u64, class| if n > 0 { class } else { "zero" };
     number("owed", "", requests.owed, false);
-    number("answered well", "", requests.ok, true);
+    number("answered well", "", requests.ok, requests.owed > 0);
     number("failed", class(requests.failed, "loss"), requests.failed, requests.failed > 0);
     number("not sent", class(requests.unsent, "doubt"), requests.unsent, requests.unsent > 0);
     if requests.pending > 0 {
@@ -92,10 +92,14 @@ fn numbers(html: &mut Html, analysis: &Analysis) {
 
 /// The top cause, or what no loss proves.
 fn why(html: &mut Html, analysis: &Analysis) {
-    let lost = lost(analysis);
+    let lost = figures::lost(&analysis.requests);
     let Some(top) = analysis.losses.first() else {
         if lost == 0 {
-            html.put("<p class=\"why\">", figures::transitions(&analysis.transitions), "</p>\n");
+            html.put(
+                "<p class=\"why\">",
+                figures::transitions(&analysis.transitions, figures::lost(&analysis.requests)),
+                "</p>\n",
+            );
         }
         return;
     };
@@ -110,11 +114,6 @@ fn why(html: &mut Html, analysis: &Analysis) {
         }
     }
     html.lit("</p>\n");
-}
-
-/// Requests without a good answer, as far as known.
-pub(super) fn lost(analysis: &Analysis) -> u64 {
-    analysis.requests.failed.saturating_add(analysis.requests.unsent)
 }
 
 /// Whether this run can be trusted.
@@ -173,7 +172,11 @@ pub(super) fn objectives(html: &mut Html, analysis: &Analysis) {
             &objective.shown,
             "</td>",
         );
-        holds(html, objective.met, "met", "missed");
+        if objective.value.is_none() && !objective.met {
+            html.lit("<td><span class=\"unsure\">? unknown</span></td>");
+        } else {
+            holds(html, objective.met, "met", "missed");
+        }
         html.lit("</tr>\n");
     }
     html.lit("</tbody></table></div></section>\n");

@@ -18,7 +18,7 @@ pub(super) fn help(html: &mut Html) {
         "runs one step is the mean of several seconds; the panel says of how many.</dd>\n",
         "<dt>Lost per …</dt><dd>Sums, never means: a bar of 3 is three requests.</dd>\n",
         "<dt>Latency over time</dt><dd>Percentiles of each second. Where several seconds share a point, ",
-        "the line spans the lowest and the highest of them; percentiles are never averaged. A gap is a ",
+        "the line is the highest of them and the shade reaches down to the lowest; percentiles are never averaged. A gap is a ",
         "time without good answers.</dd>\n",
         "<dt>Replicas</dt><dd>Desired is <code>spec.replicas</code>; current are pods that are not ",
         "terminating; ready are those of them that are ready.</dd>\n",

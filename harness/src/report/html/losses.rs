@@ -2,7 +2,6 @@
 
 use super::{
     super::{clean, figures},
-    head,
     writer::Html,
 };
 use crate::analyze::{Analysis, Example, Fix, Loss};
@@ -12,13 +11,19 @@ const PODS_MAX: usize = 12;
 
 /// Losses by cause, most first.
 pub(super) fn losses(html: &mut Html, analysis: &Analysis) {
-    html.lit("<section id=\"losses\"><h2>Why requests were lost</h2>\n");
-    let lost = head::lost(analysis);
-    html.put("<p class=\"bound\">", figures::transitions(&analysis.transitions), "</p>\n");
+    let lost = figures::lost(&analysis.requests);
+    let none = lost == 0 && analysis.losses.is_empty();
+    let title = if none { "Losses" } else { "Why requests were lost" };
+    html.put("<section id=\"losses\"><h2>", title, "</h2>\n");
+    if none && analysis.requests.pending > 0 {
+        html.lit("<p>No request is known to be lost; of some the outcome is unknown.</p>\n");
+    } else if none {
+        html.lit("<p><span class=\"yes\">✓ No request was lost.</span></p>\n");
+    }
+    let bound = figures::transitions(&analysis.transitions, lost);
+    html.put("<p>", bound, "</p>\n");
     if analysis.losses.is_empty() {
-        if lost == 0 {
-            html.lit("<p><span class=\"yes\">✓ No request was lost.</span></p>\n");
-        } else {
+        if lost > 0 {
             html.put("<p><span class=\"no\">", figures::counted(lost, "request"), "")
                 .lit(" had no good answer,</span> and no cause was told.</p>\n");
         }
@@ -28,8 +33,9 @@ pub(super) fn losses(html: &mut Html, analysis: &Analysis) {
             article(html, loss, lost);
         }
     }
-    if analysis.unexplained > 0 {
-        html.put("<p class=\"muted\">Unexplained: ", figures::count(analysis.unexplained), "")
+    let untold = figures::untold(analysis);
+    if untold > 0 {
+        html.put("<p class=\"muted\">Unexplained: ", figures::count(untold), "")
             .lit(". Nothing in the record says why.</p>\n");
     }
     html.lit("</section>\n");

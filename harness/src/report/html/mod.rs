@@ -1,10 +1,10 @@
 //! The whole report as one HTML file that needs nothing else: no network, no script to be read.
 //!
-//! 1. [`head`]: verdict, trust, objectives
-//! 2. [`axis`]: the run over time
-//! 3. [`losses`]: why requests were lost, and what stops it
-//! 4. [`tables`]: phases, latency, score, provenance
-//! 5. [`help`]: how to read it
+//! 1. `head`: verdict, trust, objectives
+//! 2. `axis`: the run over time
+//! 3. `losses`: why requests were lost, and what stops it
+//! 4. `tables`: phases, latency, score, provenance
+//! 5. `help`: how to read it
 
 mod axis;
 mod head;
@@ -47,9 +47,10 @@ pub fn render(
         .lit(STYLE)
         .lit("</style>\n</head>\n<body>\n");
     head::banner(&mut html, analysis);
-    html.lit("<main>\n");
+    html.lit("<main>\n<div class=\"pair\">\n");
     head::trust(&mut html, analysis);
     head::objectives(&mut html, analysis);
+    html.lit("</div>\n");
     axis::axis(&mut html, analysis, options);
     losses::losses(&mut html, analysis);
     tables::phases(&mut html, analysis);

@@ -28,6 +28,9 @@
   const cross = canvas.querySelector(".cross");
   const readout = document.querySelector(".readout");
 
+  readout.textContent = "Point at the picture, or use the arrow keys on it, to read its values.";
+  readout.hidden = false;
+
   const nanos = (n) => {
     const [value, unit] = n >= 1e9 ? [n / 1e9, "s"] : n >= 1e6 ? [n / 1e6, "ms"]
       : n >= 1e3 ? [n / 1e3, "µs"] : [n, "ns"];
@@ -65,7 +68,7 @@
     at = Math.min(Math.max(t, from), to);
     const share = left + (at - from) / (to - from) * (right - left);
     cross.style.left = share * 100 + "%";
-    cross.hidden = readout.hidden = false;
+    cross.hidden = false;
     readout.replaceChildren();
     const add = (name, text) => {
       const item = document.createElement("span");
