@@ -139,7 +139,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => ExitCode::from(run::run(&args)),
         Command::Report(args) => ExitCode::from(report_again(&args)),
         Command::Schema { of } => print(&pretty(&match of {
-            SchemaOf::Scenario => scenario::schema::scenario(),
+            SchemaOf::Scenario => scenario::schema(),
             SchemaOf::Summary => schemars::schema_for!(analyze::Summary).to_value(),
         })),
         Command::Doctor => {

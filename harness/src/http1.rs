@@ -1,5 +1,5 @@
-//! The framing of HTTP/1.1 messages (RFC 9112 section 6), without I/O: how long a body is, and
-//! where it ends. The load engine reads answers with it, and the proxy passes bodies on with it.
+//! The framing of HTTP/1.1 answers (RFC 9112 section 6), without I/O: how long a body is, and where
+//! it ends.
 
 /// The largest head (first line and headers) that is read.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -81,19 +81,6 @@ impl Facts {
             Framing::UntilClose
         } else {
             self.length.map_or(Framing::UntilClose, Framing::length)
-        }
-    }
-
-    /// The body of a request.
-    ///
-    /// # Errors
-    /// [`BadMessage::Framing`] for a coding whose end cannot be told, or for both headers at once
-    /// (request smuggling).
-    pub fn request_body(&self) -> Result<Framing, BadMessage> {
-        match (self.is_coded, self.is_chunked, self.length) {
-            (true, true, None) => Ok(Framing::chunked()),
-            (true, _, _) => Err(BadMessage::Framing),
-            (false, _, length) => Ok(Framing::length(length.unwrap_or(0))),
         }
     }
 }

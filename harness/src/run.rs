@@ -14,7 +14,6 @@ use crate::{
     analyze::{self, Analysis, Summary, Verdict},
     backend::{Backend, Control, Progress, local::Local},
     cli::{self, RunArgs},
-    doctor,
     plan::Plan,
     record::{self, EndReason, Footer, Line, Sink as _, Writer, folder},
     report, scenario,
@@ -36,9 +35,8 @@ fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
 
 /// Runs a scenario; the exit code.
 pub fn run(args: &RunArgs) -> u8 {
-    let mut set = args.set.clone();
-    set.extend(args.seed.map(|seed| format!("seed={seed}")));
-    let loaded = match scenario::load(&args.scenario, &set) {
+    let overrides = scenario::Overrides { sets: args.set.clone(), seed: args.seed };
+    let loaded = match scenario::load(&args.scenario, &overrides) {
         Ok(loaded) => loaded,
         Err(error) => return bad_input(error),
     };
@@ -155,7 +153,7 @@ fn footer(ended: &Result<crate::backend::Ended, crate::backend::BackendError>) -
         Ok(ended) => (ended.reason, ended.end, String::new()),
         Err(error) => (EndReason::Failed, Timestamp::ZERO, error.to_string()),
     };
-    Footer { end, reason, message, lines: 0, limits: doctor::limits() }
+    Footer { end, reason, message, lines: 0, limits: machine_limits() }
 }
 
 /// Counts Ctrl-C and SIGTERM from a thread of its own, whatever the backend does meanwhile.
@@ -182,6 +180,22 @@ fn interrupts() -> watch::Receiver<u32> {
         });
     });
     counted
+}
+
+/// The limits that a generator on this machine may run into; 0 where they cannot be told.
+fn machine_limits() -> record::Limits {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let range: Vec<u64> = range.split_whitespace().filter_map(|part| part.parse().ok()).collect();
+    let ports = match range[..] {
+        [first, last] => last.saturating_sub(first) + 1,
+        _ => 0,
+    };
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    record::Limits {
+        cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
+        descriptors: descriptors.unwrap_or(u64::MAX),
+        ports,
+    }
 }
 
 /// `summary.json` as text.
@@ -237,8 +251,8 @@ fn provenance(loaded: &scenario::Loaded) -> folder::Provenance {
             .and_then(|line| line.split_once(':'))
             .map(|(_, name)| name.trim().into())
             .unwrap_or_default(),
-        cores: doctor::limits().cores,
-        scenario: loaded.origin.clone(),
+        cores: machine_limits().cores,
+        scenario: loaded.origin.to_string(),
         note: String::new(),
     }
 }

@@ -189,13 +189,12 @@ fn a_fix_that_the_report_prints_stops_the_loss() {
     let lab = Lab::new(ROLLOUT);
     let wrong = ["path.kind=l7", "target.misbehave=[close-listener-first]"];
     let (_, summary, _) = lab.run("wrong", &wrong);
-    let fix: Value = highwater::scenario::tree::parse(&summary.losses[0].fix).unwrap().value();
-    let template = &fix["target"]["deployment"]["template"];
-    let sleep = format!("target.deployment.template.lifecycle={}", template["lifecycle"]);
-    let grace = format!(
-        "target.deployment.template.terminationGracePeriodSeconds={}",
-        template["terminationGracePeriodSeconds"]
-    );
+    let fix = &summary.losses[0].fix;
+    let set = |key: &str| {
+        let line = fix.lines().find_map(|line| line.trim().strip_prefix(&format!("{key}: ")));
+        format!("target.deployment.template.{key}={}", line.unwrap())
+    };
+    let (sleep, grace) = (set("lifecycle"), set("terminationGracePeriodSeconds"));
     let (code, summary, printed) = lab.run("fixed", &[&wrong[..], &[&sleep, &grace]].concat());
     assert_eq!((code, summary.requests.failed), (0, 0), "{printed}");
 }
@@ -396,7 +395,7 @@ fn what_cannot_be_carried_out_is_said_with_the_right_exit_code() {
             "scheme",
         ),
         ("a: [1\n", &[], 2, "not YAML"),
-        ("", &[], 2, "nothing is in it"),
+        ("", &[], 2, "the file is empty"),
         (ROLLOUT, &["name=../../etc"], 2, "lower-case letters"),
     ];
     for (scenario, sets, code, word) in rows {

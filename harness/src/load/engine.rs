@@ -675,5 +675,5 @@ fn attempt(request: Waiting, now: Timestamp, idle: Nanos) -> Attempt {
 
 fn parse_hop(header: &[u8], clock: &clock::RunClock) -> Option<Hop> {
     let text = std::str::from_utf8(header).ok().filter(|text| !text.is_empty())?;
-    crate::proxy::header::parse(text).map(|info| info.to_hop(clock.start_mono_ns()))
+    crate::proxy::header::parse(text).ok().map(|info| info.to_hop(clock.start_mono_ns()))
 }

@@ -1,6 +1,11 @@
-//! `x-highwater-upstream`: what the proxy did towards the pod, in each answer that it gives.
+//! The response header that tells what the proxy met on the way to the pod.
+//!
+//! `worker=0;tries=1;pod=v1-1;conn=17;opened=5;served=3;idle=2;start=8;end=9;error=eof`: fields in
+//! this order, those that do not apply left out. Instants are CLOCK_MONOTONIC in nanoseconds,
+//! `idle` a span in nanoseconds. Bytes of the pod's name other than letters, digits, `-`, `.`,
+//! `_`, `:` and `/` are percent-encoded, so that any name comes through.
 
-use std::fmt;
+use std::fmt::Write;
 
 use highwater_model::{
     outcome::{Connection, Hop, HopError},
@@ -8,140 +13,214 @@ use highwater_model::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The header's name.
-pub const NAME: &str = crate::load::response::UPSTREAM_HEADER;
+/// Name of the header.
+pub const NAME: &str = "x-highwater-upstream";
 
-/// What the proxy did towards the pod. Instants are readings of the machine's monotonic clock.
-///
-/// Written as `worker=0;tries=1;start=..;end=..;pod=v1-1;conn=17;opened=..;served=3;idle=..;error=reset`;
-/// the parts from `pod` on are absent where there is none.
+/// What the proxy did towards a pod for one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct UpstreamInfo {
-    /// Which worker.
+    /// Which worker, and so whose view of the endpoints.
     pub worker: u32,
-    /// How many tries.
+    /// How many tries it made: 1, or 0 if there was none to make (no endpoint, refused upgrade).
     pub tries: u32,
-    /// When the last try began.
-    pub start_mono_ns: u64,
-    /// When it ended: the answer's head, or the error.
-    pub end_mono_ns: u64,
     /// The pod it tried.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
-    /// Its connection to the pod.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The connection to the pod, even if connecting failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<UpstreamConnection>,
-    /// What it met; `None` if the pod answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// When the try began.
+    pub start: u64,
+    /// When the head of the response was there or the error was met.
+    pub end: u64,
+    /// What was met; `None` if the pod answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<HopError>,
 }
 
-/// A connection of the proxy to a pod.
+/// A connection from the proxy to a pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct UpstreamConnection {
-    /// Unique within the proxy.
-    pub id: u64,
-    /// When it was begun.
-    pub opened_mono_ns: u64,
-    /// Requests answered on it before.
+    /// Its number, unique in the life of the proxy.
+    pub conn: u64,
+    /// When `connect` was called.
+    pub opened: u64,
+    /// Requests answered on it before this one.
     pub served: u64,
-    /// How long it had been idle.
-    pub idle_ns: u64,
-}
-
-impl fmt::Display for UpstreamInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { worker, tries, start_mono_ns, end_mono_ns, .. } = self;
-        write!(f, "worker={worker};tries={tries};start={start_mono_ns};end={end_mono_ns}")?;
-        if let Some(pod) = &self.pod {
-            write!(f, ";pod={pod}")?;
-        }
-        if let Some(UpstreamConnection { id, opened_mono_ns, served, idle_ns }) = self.connection {
-            write!(f, ";conn={id};opened={opened_mono_ns};served={served};idle={idle_ns}")?;
-        }
-        match self.error {
-            Some(error) => write!(f, ";error={}", error.name()),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Reads a header's value; `None` if it is not one of ours.
-pub fn parse(text: &str) -> Option<UpstreamInfo> {
-    let mut info = UpstreamInfo::default();
-    let mut connection = UpstreamConnection::default();
-    let mut has = (false, false);
-    for part in text.split(';') {
-        let (key, value) = part.split_once('=')?;
-        let number = || value.parse::<u64>().ok();
-        match key {
-            "worker" => (info.worker, has.0) = (u32::try_from(number()?).ok()?, true),
-            "tries" => info.tries = u32::try_from(number()?).ok()?,
-            "start" => info.start_mono_ns = number()?,
-            "end" => info.end_mono_ns = number()?,
-            "pod" => info.pod = Some(value.into()),
-            "conn" => (connection.id, has.1) = (number()?, true),
-            "opened" => connection.opened_mono_ns = number()?,
-            "served" => connection.served = number()?,
-            "idle" => connection.idle_ns = number()?,
-            "error" => info.error = Some(HopError::from_name(value)?),
-            // A newer proxy may say more.
-            _ => {}
-        }
-    }
-    info.connection = has.1.then_some(connection);
-    has.0.then_some(info)
+    /// How long it had been idle before this one, in nanoseconds.
+    pub idle: u64,
 }
 
 impl UpstreamInfo {
-    /// In the record's terms; `run_start_mono_ns` is the run's start on the machine's clock.
+    /// The try in the record's terms. Instants before the run's start become its start.
     pub fn to_hop(&self, run_start_mono_ns: u64) -> Hop {
-        let at = |mono: u64| Timestamp(mono.saturating_sub(run_start_mono_ns));
+        let at = |mono_ns: u64| Timestamp(mono_ns.saturating_sub(run_start_mono_ns));
         Hop {
             consumer: self.worker,
             error: self.error,
             pod: self.pod.clone(),
             connection: self.connection.map(|connection| Connection {
-                id: connection.id,
-                opened: at(connection.opened_mono_ns),
+                id: connection.conn,
+                opened: at(connection.opened),
                 served: connection.served,
-                idle: Nanos(connection.idle_ns),
+                idle: Nanos(connection.idle),
             }),
-            started: at(self.start_mono_ns),
-            ended: at(self.end_mono_ns),
+            started: at(self.start),
+            ended: at(self.end),
             tries: self.tries,
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
+/// The header's value.
+pub fn format(info: &UpstreamInfo) -> String {
+    let mut text = String::with_capacity(192);
+    push(&mut text, "worker=", u64::from(info.worker));
+    push(&mut text, ";tries=", u64::from(info.tries));
+    if let Some(pod) = &info.pod {
+        text.push_str(";pod=");
+        push_encoded(&mut text, pod);
+    }
+    if let Some(connection) = &info.connection {
+        push(&mut text, ";conn=", connection.conn);
+        push(&mut text, ";opened=", connection.opened);
+        push(&mut text, ";served=", connection.served);
+        push(&mut text, ";idle=", connection.idle);
+    }
+    push(&mut text, ";start=", info.start);
+    push(&mut text, ";end=", info.end);
+    if let Some(error) = info.error {
+        text.push_str(";error=");
+        text.push_str(error.name());
+    }
+    text
+}
 
-    proptest! {
-        #[test]
-        fn what_is_written_reads_back(
-            numbers in any::<(u32, u32, u64, u64, u64, u64, u64)>(),
-            pod in proptest::option::of("[a-z0-9-]{1,63}"),
-            is_connected in any::<bool>(),
-            error in proptest::option::of(0..HopError::ALL.len()),
-        ) {
-            let (worker, tries, start_mono_ns, end_mono_ns, id, served, idle_ns) = numbers;
-            let connection = UpstreamConnection { id, opened_mono_ns: start_mono_ns, served, idle_ns };
-            let info = UpstreamInfo {
-                worker, tries, start_mono_ns, end_mono_ns, pod,
-                connection: is_connected.then_some(connection),
-                error: error.map(|index| HopError::ALL[index]),
-            };
-            prop_assert_eq!(parse(&info.to_string()), Some(info));
-        }
+/// `key` and the decimal digits of `number`; this runs for every request, and `write!` costs
+/// several times as much.
+fn push(text: &mut String, key: &str, mut number: u64) {
+    text.push_str(key);
+    let mut digits = [b'0'; 20];
+    let mut first = digits.len() - 1;
+    while number >= 10 {
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        first -= 1;
+    }
+    digits[first] = b'0' + number as u8;
+    text.extend(digits[first..].iter().map(|digit| char::from(*digit)));
+}
 
-        #[test]
-        fn any_text_is_read_without_panic(text in ".{0,200}") {
-            let _ = parse(&text);
+fn push_encoded(text: &mut String, name: &str) {
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            // Writing to a `String` cannot fail.
+            let _ = write!(text, "%{byte:02X}");
         }
     }
+}
+
+/// Why a header's value could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// A part without `=`.
+    #[error("reading {NAME}: `{0}` is not a field; is there another proxy on the way?")]
+    NotAField(String),
+    /// A field that is not known or comes twice.
+    #[error("reading {NAME}: the field `{0}` is unknown or repeated; do the versions agree?")]
+    Unexpected(String),
+    /// A field that must be there is not.
+    #[error("reading {NAME}: the field `{0}` is missing; do the versions agree?")]
+    Missing(&'static str),
+    /// A value that is no number, no name or no error.
+    #[error("reading {NAME}: `{value}` cannot be the value of `{field}`")]
+    BadValue {
+        /// The field.
+        field: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// Names of the numeric fields, in the order in which [`parse`] reads them.
+const NUMBERS: [&str; 8] = ["worker", "tries", "conn", "opened", "served", "idle", "start", "end"];
+
+/// Reads a header's value. The order of the fields does not matter.
+///
+/// *Errors*: see [`ParseError`]; the whole value is then of no use.
+pub fn parse(value: &str) -> Result<UpstreamInfo, ParseError> {
+    let mut numbers: [Option<u64>; NUMBERS.len()] = [None; NUMBERS.len()];
+    let (mut pod, mut error) = (None, None);
+    for part in value.split(';') {
+        let (field, value) =
+            part.split_once('=').ok_or_else(|| ParseError::NotAField(part.into()))?;
+        let bad = || ParseError::BadValue { field: field.into(), value: value.into() };
+        let repeated = if let Some(index) = NUMBERS.iter().position(|name| *name == field) {
+            let number = value.parse().map_err(|_| bad())?;
+            numbers[index].replace(number).is_some()
+        } else if field == "pod" {
+            pod.replace(decode(value).ok_or_else(bad)?).is_some()
+        } else if field == "error" {
+            error.replace(HopError::from_name(value).ok_or_else(bad)?).is_some()
+        } else {
+            true
+        };
+        if repeated {
+            return Err(ParseError::Unexpected(field.into()));
+        }
+    }
+    assemble(numbers, pod, error)
+}
+
+fn assemble(
+    numbers: [Option<u64>; NUMBERS.len()],
+    pod: Option<String>,
+    error: Option<HopError>,
+) -> Result<UpstreamInfo, ParseError> {
+    let number = |index: usize| numbers[index].ok_or(ParseError::Missing(NUMBERS[index]));
+    let small = |index: usize| {
+        let value = number(index)?;
+        u32::try_from(value).map_err(|_| ParseError::BadValue {
+            field: NUMBERS[index].into(),
+            value: value.to_string(),
+        })
+    };
+    let connection = if numbers[2..6].iter().any(Option::is_some) {
+        Some(UpstreamConnection {
+            conn: number(2)?,
+            opened: number(3)?,
+            served: number(4)?,
+            idle: number(5)?,
+        })
+    } else {
+        None
+    };
+    Ok(UpstreamInfo {
+        worker: small(0)?,
+        tries: small(1)?,
+        pod,
+        connection,
+        start: number(6)?,
+        end: number(7)?,
+        error,
+    })
+}
+
+fn decode(value: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let high = char::from(rest.next()?).to_digit(16)?;
+            let low = char::from(rest.next()?).to_digit(16)?;
+            bytes.push((high * 16 + low) as u8);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
 }

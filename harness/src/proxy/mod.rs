@@ -1,218 +1,176 @@
-//! A small L7 reverse proxy that plays the ingress: keep-alive pools to the pods, workers that
-//! each learn of endpoints by themselves, time-outs, no retries, and 502, 503 and 504 as ingress
-//! proxies give them. A process of its own, so that it costs the load engine nothing.
+//! Highwater's small L7 reverse proxy: what an ingress proxy is to a service, with nothing hidden.
 //!
-//! 1. orders and reports: [`protocol`]
-//! 2. a worker's view and its pool of connections: [`worker`]
-//! 3. one client connection, request by request: [`forward`]
-//! 4. what the answer says of the way: [`header`]
+//! A process of its own between the load engine and the pods. It has N workers, and each knows
+//! the endpoints only from the views it was sent, keeps its own connections to them and has its
+//! own place in the round. It never resends a request, and every response says what was met on
+//! the way to the pod ([`header`]).
 //!
-//! *Source* of the behaviour: nginx' `proxy_next_upstream off`, `lifecycle-semantics.md` 4.2.
+//! Stages of a request: `server` accepts and deals the connection to a worker → `downstream`
+//! reads the request → `forward` picks an endpoint of the `worker`'s view and takes or opens
+//! a connection (`upstream`) → `body` streams the answer back. `witness` sees what the
+//! socket towards the pod shows and `classify` names it. [`protocol`] is what the harness and
+//! the proxy say to each other; `report` is how the proxy says it.
+//!
+//! *Source*: `lifecycle-semantics.md` 4.1 (what sockets show) and 4.2, column nginx (what a proxy
+//! makes of it).
 
-pub mod forward;
+mod body;
+mod classify;
+mod control;
+mod downstream;
+mod forward;
 pub mod header;
 pub mod protocol;
-pub mod worker;
+mod report;
+mod rewrite;
+mod server;
+mod upload;
+mod upstream;
+mod witness;
+mod worker;
 
-use std::{
-    cell::{Cell, RefCell},
-    io::{BufRead as _, Write as _},
-    net::SocketAddr,
-    process::ExitCode,
-    rc::Rc,
-    time::Duration,
-};
+#[cfg(test)]
+mod tests;
 
+use std::{net::SocketAddr, num::NonZeroU32, process::ExitCode, time::Duration};
+
+use clap::ValueEnum;
 use highwater_model::time::Nanos;
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch},
-    task::{JoinSet, LocalSet},
-};
+use tokio::io::BufReader;
 
-use crate::clock::mono_ns;
-use protocol::{Order, Report};
-use worker::Worker;
+use crate::clock::{mono_ns, process_cpu_ns as cpu_ns};
 
-/// How long a stop waits for requests in flight.
-const STOP_TIME: Duration = Duration::from_secs(10);
-/// Reports of clients that went away, per second; the others are only counted.
-const REPORTS_MAX: u64 = 1_000;
+pub use server::{Ended, ServeError, bind, serve};
 
-/// Settings of the proxy.
+/// How the proxy is started: a hidden subcommand of the harness.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Where to listen
+    /// Address to listen on; port 0 takes any, and the `started` event tells which.
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// Workers, each with a view and a pool of its own
-    #[arg(long, default_value_t = 2)]
-    pub workers: u32,
-    /// How long to wait for a connection to a pod
+    /// How many workers, each with its own view of the endpoints.
+    #[arg(long, default_value = "1")]
+    pub workers: NonZeroU32,
+    /// How long to wait for a connection to a pod.
     #[arg(long, default_value = "5s")]
     pub connect_timeout: Nanos,
-    /// How long to wait for the next byte of a pod's answer
+    /// How long to wait for the next byte of a pod's response.
     #[arg(long, default_value = "60s")]
     pub response_timeout: Nanos,
-    /// After how long an idle connection to a pod is closed
+    /// After how long an idle connection to a pod is closed.
     #[arg(long, default_value = "60s")]
     pub idle_timeout: Nanos,
-    /// Connect to the pod anew for each request
-    #[arg(long)]
-    pub no_keep_alive: bool,
-    /// Idle connections that a worker keeps (nginx' upstream keepalive of ingress-nginx: 320)
+    /// Whether connections to pods are kept.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub keep_alive: bool,
+    /// How many idle connections to pods a worker keeps (320 in ingress-nginx).
     #[arg(long, default_value_t = 320)]
     pub max_idle: usize,
+    /// How the next endpoint is chosen.
+    #[arg(long, value_enum, default_value_t)]
+    pub balance: Balance,
 }
 
-/// What all connections share.
-pub(crate) struct Shared {
-    pub(crate) args: Args,
-    pub(crate) workers: Vec<RefCell<Worker>>,
-    pub(crate) next_connection: Cell<u64>,
-    pub(crate) stopping: watch::Receiver<bool>,
-    report: Box<dyn Fn(&Report)>,
-    reports_left: Cell<u64>,
-    reports_dropped: Cell<u64>,
+/// How a worker chooses the next endpoint of its view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Balance {
+    /// One after the other.
+    #[default]
+    RoundRobin,
 }
 
-impl Shared {
-    /// Tells of a client that went away, or only counts it.
-    pub(crate) fn client_gone(&self, request_id: Option<u64>, info: header::UpstreamInfo) {
-        let Some(request_id) = request_id else { return };
-        match self.reports_left.get() {
-            0 => self.reports_dropped.set(self.reports_dropped.get() + 1),
-            left => {
-                self.reports_left.set(left - 1);
-                (self.report)(&Report::ClientGone { request_id, info });
-            }
+/// How the proxy behaves; [`Args`] without the address, and what only tests change.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// See [`Args::workers`].
+    pub workers: NonZeroU32,
+    /// See [`Args::connect_timeout`].
+    pub connect_timeout: Duration,
+    /// See [`Args::response_timeout`].
+    pub response_timeout: Duration,
+    /// See [`Args::idle_timeout`].
+    pub idle_timeout: Duration,
+    /// See [`Args::keep_alive`].
+    pub keep_alive: bool,
+    /// See [`Args::max_idle`].
+    pub max_idle: usize,
+    /// See [`Args::balance`].
+    pub balance: Balance,
+    /// How long a client may take for the head of a request, between two pieces of its body, and
+    /// to take the next piece of the response. 60 s as in nginx (`client_header_timeout`,
+    /// `client_body_timeout`, `send_timeout`).
+    pub client_timeout: Duration,
+    /// How long the requests in flight may take after `stop`.
+    pub stop_timeout: Duration,
+}
+
+/// Longest wait for a client; nginx's default for all three of its own.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest drain after `stop`.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Shortest of the time-outs towards pods: a timer cannot do less, and a zero would fire at once.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// The exit code when the proxy could not do its work or lost its harness.
+const EXIT_NOT_CARRIED_OUT: u8 = 3;
+
+impl From<&Args> for Config {
+    fn from(args: &Args) -> Self {
+        Self {
+            workers: args.workers,
+            connect_timeout: args.connect_timeout.to_std().max(TIMEOUT_MIN),
+            response_timeout: args.response_timeout.to_std().max(TIMEOUT_MIN),
+            idle_timeout: args.idle_timeout.to_std().max(TIMEOUT_MIN),
+            keep_alive: args.keep_alive,
+            max_idle: args.max_idle,
+            balance: args.balance,
+            client_timeout: CLIENT_TIMEOUT,
+            stop_timeout: STOP_TIMEOUT,
         }
     }
 }
 
-/// Runs the proxy on stdin and stdout until it is told to stop.
-#[expect(clippy::print_stderr, reason = "the last words of a program that cannot start")]
-pub fn main_with(args: Args) -> ExitCode {
-    let (orders, control) = mpsc::unbounded_channel();
-    std::thread::spawn(move || {
-        for line in std::io::stdin().lock().lines() {
-            let Ok(line) = line else { break };
-            let order = serde_json::from_str(&line).map_err(|error| error.to_string());
-            if orders.send(order).is_err() {
-                return;
-            }
-        }
-        // Dropping the sender is the end of the orders: the harness is gone.
-    });
-    let report = |report: &Report| {
-        let mut out = std::io::stdout().lock();
-        // If the harness is gone, stdin says so.
-        let _ = serde_json::to_writer(&mut out, report);
-        let _ = out.write_all(b"\n").and_then(|()| out.flush());
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let served = runtime.and_then(|runtime| {
-        let local = LocalSet::new();
-        local.block_on(&runtime, async {
-            let socket = socket2::Socket::new(
-                socket2::Domain::for_address(args.listen),
-                socket2::Type::STREAM,
-                Some(socket2::Protocol::TCP),
-            )?;
-            socket.set_reuse_address(true)?;
-            socket.set_nonblocking(true)?;
-            socket.bind(&args.listen.into())?;
-            socket.listen(4096)?;
-            serve(TcpListener::from_std(socket.into())?, args, control, Box::new(report)).await
-        })
-    });
-    match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("highwater proxy: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Serves until an order to stop, or the end of the orders. Call within a [`LocalSet`].
+/// Runs the proxy: control on stdin, reports on stdout, one thread.
 ///
-/// # Errors
-/// If the listener's own address cannot be told.
-pub async fn serve(
-    listener: TcpListener,
-    args: Args,
-    mut control: mpsc::UnboundedReceiver<Result<Order, String>>,
-    report: Box<dyn Fn(&Report)>,
-) -> std::io::Result<()> {
-    let (stop, stopping) = watch::channel(false);
-    let workers = (0..args.workers.max(1)).map(|_| RefCell::new(Worker::new(args.max_idle)));
-    let shared = Rc::new(Shared {
-        workers: workers.collect(),
-        next_connection: Cell::new(0),
-        stopping,
-        report,
-        reports_left: Cell::new(REPORTS_MAX),
-        reports_dropped: Cell::new(0),
-        args,
+/// *Behaviour*: returns 0 after `stop`; 3 when stdin ended without it (the harness died), or when
+/// the proxy could not start. What went wrong goes to stderr.
+pub fn main_with(args: Args) -> ExitCode {
+    raise_descriptor_limit();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("starting the proxy's runtime failed: {error}")),
+    };
+    let ended = runtime.block_on(async {
+        let listener = bind(args.listen)?;
+        let control = BufReader::new(tokio::io::stdin());
+        serve(listener, control, tokio::io::stdout(), Config::from(&args)).await
     });
-    let address = listener.local_addr()?;
-    (shared.report)(&Report::Started { address, mono_ns: mono_ns() });
-    let mut connections = JoinSet::new();
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    let mut next_worker = 0;
-    loop {
-        tokio::select! {
-            biased;
-            order = control.recv() => match order {
-                Some(Ok(Order::View(view))) => apply(&shared, view),
-                Some(Ok(Order::Stop {})) => break,
-                Some(Err(message)) => (shared.report)(&Report::Error { message }),
-                None => return Ok(()),
-            },
-            _ = seconds.tick() => every_second(&shared),
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let worker = next_worker % shared.workers.len();
-                    next_worker = worker + 1;
-                    connections.spawn_local(forward::connection(shared.clone(), worker, stream, peer));
-                }
-                Err(error) => {
-                    (shared.report)(&Report::Error { message: format!("accepting: {error}") });
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-            // A connection's task has no result.
-            Some(_) = connections.join_next() => {}
-        }
-    }
-    drop(listener);
-    stop.send_replace(true);
-    let all = async { while connections.join_next().await.is_some() {} };
-    // What outlives it is cut off with the process.
-    let _ = tokio::time::timeout(STOP_TIME, all).await;
-    Ok(())
-}
-
-fn apply(shared: &Shared, view: protocol::View) {
-    let protocol::View { worker, version, endpoints } = view;
-    match shared.workers.get(worker as usize) {
-        Some(of) => {
-            of.borrow_mut().set_view(endpoints);
-            (shared.report)(&Report::ViewApplied { worker, version, mono_ns: mono_ns() });
-        }
-        None => (shared.report)(&Report::Error { message: format!("there is no worker {worker}") }),
+    // The thread that reads stdin may be blocked there for good; it must not hold up the exit.
+    runtime.shutdown_background();
+    match ended {
+        Ok(Ended::Stopped) => ExitCode::SUCCESS,
+        Ok(Ended::ControllerGone) => fail("the proxy's stdin ended without a stop"),
+        Err(error) => fail(&error.to_string()),
     }
 }
 
-fn every_second(shared: &Shared) {
-    shared.reports_left.set(REPORTS_MAX);
-    let reports = shared.reports_dropped.take();
-    if reports > 0 {
-        (shared.report)(&Report::Dropped { reports });
-    }
-    let oldest = mono_ns().saturating_sub(shared.args.idle_timeout.0);
-    for worker in &shared.workers {
-        worker.borrow_mut().sweep(oldest);
-    }
+/// One connection down and one up for each request in flight: the usual soft limit of 1,024 is
+/// soon reached. Raised as far as the hard limit allows; a refusal leaves things as they were.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit { current: maximum, maximum };
+    // The old limit stays if this fails, and EMFILE is then reported as `connect-other`.
+    let _ = setrlimit(Resource::Nofile, raised);
+}
+
+fn fail(message: &str) -> ExitCode {
+    use std::io::Write;
+    // Nobody is left to be told if stderr is closed too.
+    let _ = writeln!(std::io::stderr(), "highwater proxy: {message}");
+    ExitCode::from(EXIT_NOT_CARRIED_OUT)
+}
+
+/// `span` in nanoseconds; saturates.
+fn ns(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,78 +1,190 @@
-//! What harness and proxy tell each other: JSON lines on the proxy's stdin and stdout.
+//! What the harness and the proxy say to each other: JSON lines on stdin and stdout.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
+use highwater_model::outcome::HopError;
 use serde::{Deserialize, Serialize};
 
 use super::header::UpstreamInfo;
 
-/// An order to the proxy. The end of its stdin is an order, too: end at once.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Order {
-    /// A worker may from now on choose exactly these.
+/// Longest line of control that the proxy reads, in bytes: room for some ten thousand endpoints.
+pub const CONTROL_LINE_MAX: usize = 1 << 20;
+
+/// From the harness to the proxy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Control {
+    /// One worker may from now on choose exactly these endpoints.
     View(View),
-    /// Accept nothing more and end when all is answered, after ten seconds at most.
+    /// Stop accepting, finish what is in flight, exit.
     Stop {},
 }
 
-/// See [`Order::View`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// The endpoints that one worker knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct View {
-    /// Which worker.
+    /// Which worker, from 0.
     pub worker: u32,
-    /// The endpoints' version.
+    /// The version of the endpoints that this is; given back in [`Report::ViewApplied`].
     pub version: u64,
-    /// What it may choose.
-    pub endpoints: Vec<Upstream>,
+    /// All that it may choose.
+    pub endpoints: Vec<EndpointAddress>,
 }
 
-/// A pod and its address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Upstream {
+/// Where a pod listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EndpointAddress {
     /// The pod's name.
     pub pod: String,
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
 }
 
-/// What the proxy tells.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// From the proxy to the harness. Instants are CLOCK_MONOTONIC in nanoseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Report {
-    /// It accepts connections.
+    /// The proxy listens.
     Started {
         /// Where.
         address: SocketAddr,
-        /// When, on the machine's monotonic clock.
+        /// Since when.
         mono_ns: u64,
     },
-    /// A worker follows a new view.
+    /// The next request of that worker goes by this view.
     ViewApplied {
         /// Which worker.
         worker: u32,
-        /// The version.
+        /// Which version.
         version: u64,
-        /// When, on the machine's monotonic clock.
+        /// Since when.
         mono_ns: u64,
     },
-    /// A client went away before its answer was whole.
+    /// The client went away before the end of its response. At most [`CLIENT_GONE_PER_SECOND`].
     ClientGone {
-        /// Its `x-request-id`.
-        request_id: u64,
-        /// What the proxy was doing towards the pod.
+        /// The request's `x-request-id`, if it had one that is a number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<u64>,
+        /// What had been done for it; `error` is `client-gone`, `end` the moment it was noticed.
         info: UpstreamInfo,
     },
-    /// Reports of this second that were not told one by one.
+    /// Reports that were left out since the last of these events.
     Dropped {
         /// How many.
-        reports: u64,
+        count: u64,
     },
-    /// An order that could not be read, or an error of accept.
+    /// Once a second.
+    Stats(Stats),
+    /// Something that the proxy survived and the harness should know.
     Error {
-        /// In words.
+        /// What.
         message: String,
     },
+}
+
+/// Bound on [`Report::ClientGone`] per second.
+pub const CLIENT_GONE_PER_SECOND: u32 = 1_000;
+
+/// Totals since the start of the proxy, and what is open now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stats {
+    /// When they were read.
+    pub mono_ns: u64,
+    /// Requests received.
+    pub requests: u64,
+    /// Connections to pods begun, those that failed included.
+    pub connects: u64,
+    /// Requests sent on a connection that had served before.
+    pub reused: u64,
+    /// What was met, by name; those that never happened are left out.
+    pub errors: BTreeMap<HopError, u64>,
+    /// Connections of clients that are open.
+    pub open_downstream: u64,
+    /// Connections to pods that are open, idle ones included.
+    pub open_upstream: u64,
+    /// CPU time of the proxy, in nanoseconds.
+    pub cpu_ns: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_reads_the_lines_of_the_contract() {
+        let line = r#"{"view":{"worker":0,"version":12,"endpoints":[
+            {"pod":"v1-1","address":"127.1.0.3:20003"}]}}"#;
+        let view = View {
+            worker: 0,
+            version: 12,
+            endpoints: vec![EndpointAddress {
+                pod: "v1-1".into(),
+                address: "127.1.0.3:20003".parse().expect("an address"),
+            }],
+        };
+        assert_eq!(serde_json::from_str::<Control>(line).expect("reads"), Control::View(view));
+        assert_eq!(
+            serde_json::from_str::<Control>(r#"{"stop":{}}"#).expect("reads"),
+            Control::Stop {}
+        );
+    }
+
+    #[test]
+    fn control_refuses_what_it_does_not_know() {
+        for line in [
+            "",
+            "{}",
+            "[]",
+            r#"{"halt":{}}"#,
+            r#"{"stop":{"now":true}}"#,
+            r#"{"view":{"worker":0,"version":1}}"#,
+            r#"{"view":{"worker":-1,"version":1,"endpoints":[]}}"#,
+            r#"{"view":{"worker":0,"version":1,"endpoints":[{"pod":"a","address":"a:80"}]}}"#,
+        ] {
+            assert!(serde_json::from_str::<Control>(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn reports_are_written_as_in_the_contract_and_read_again() {
+        let info =
+            UpstreamInfo { tries: 1, error: Some(HopError::ClientGone), ..UpstreamInfo::default() };
+        let stats =
+            Stats { requests: 3, errors: BTreeMap::from([(HopError::Eof, 2)]), ..Stats::default() };
+        let rows = [
+            (
+                Report::Started {
+                    address: "127.0.0.1:40123".parse().expect("an address"),
+                    mono_ns: 5,
+                },
+                r#"{"event":"started","address":"127.0.0.1:40123","monoNs":5}"#,
+            ),
+            (
+                Report::ViewApplied { worker: 0, version: 12, mono_ns: 5 },
+                r#"{"event":"view-applied","worker":0,"version":12,"monoNs":5}"#,
+            ),
+            (
+                Report::ClientGone { request_id: Some(123), info },
+                concat!(
+                    r#"{"event":"client-gone","requestId":123,"info":{"worker":0,"tries":1,"#,
+                    r#""start":0,"end":0,"error":"client-gone"}}"#
+                ),
+            ),
+            (Report::Dropped { count: 4 }, r#"{"event":"dropped","count":4}"#),
+            (
+                Report::Stats(stats),
+                concat!(
+                    r#"{"event":"stats","monoNs":0,"requests":3,"connects":0,"reused":0,"#,
+                    r#""errors":{"eof":2},"openDownstream":0,"openUpstream":0,"cpuNs":0}"#
+                ),
+            ),
+        ];
+        for (report, line) in rows {
+            assert_eq!(serde_json::to_string(&report).expect("writes"), line);
+            assert_eq!(serde_json::from_str::<Report>(line).expect("reads"), report);
+        }
+    }
 }

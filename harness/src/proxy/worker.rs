@@ -1,110 +1,261 @@
-//! A worker's view of the endpoints and its pool of connections to the pods.
+//! One worker: its view of the endpoints, its place in the round, its idle connections.
 
-use std::{collections::BTreeMap, net::SocketAddr, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    rc::Rc,
+};
 
-use tokio::net::TcpStream;
+use hyper::client::conn::http1;
 
-use super::protocol::Upstream;
+use super::{
+    Balance, Config,
+    protocol::EndpointAddress,
+    report::Reporter,
+    upstream::{HEAD_BYTES_MAX, Upstream},
+};
 
-/// A connection to a pod.
-#[derive(Debug)]
-pub(crate) struct Pooled {
-    pub(crate) stream: TcpStream,
-    pub(crate) id: u64,
-    pub(crate) opened_mono_ns: u64,
-    pub(crate) served: u64,
-    pub(crate) idle_since_mono_ns: u64,
+/// What all workers have in common.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) reporter: Rc<Reporter>,
+    /// How connections to pods speak HTTP.
+    pub(super) http: http1::Builder,
+    /// Number of the next connection to a pod.
+    next_conn: Cell<u64>,
 }
 
-impl Pooled {
-    /// Whether the pod has neither closed it nor said anything unasked. (It may do so right after:
-    /// that race is for the reports to show.)
-    fn is_open(&self) -> bool {
-        let mut byte = [0];
-        matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+impl Shared {
+    pub(super) fn new(config: Config, reporter: Rc<Reporter>) -> Rc<Self> {
+        let mut http = http1::Builder::new();
+        http.max_buf_size(HEAD_BYTES_MAX).max_header_size(HEAD_BYTES_MAX);
+        Rc::new(Self { config, reporter, http, next_conn: Cell::new(1) })
+    }
+
+    pub(super) fn next_conn(&self) -> u64 {
+        let number = self.next_conn.get();
+        self.next_conn.set(number + 1);
+        number
     }
 }
 
-/// See the module.
-#[derive(Debug)]
-pub(crate) struct Worker {
-    view: Vec<(Rc<str>, SocketAddr)>,
-    next: usize,
-    idle: BTreeMap<Rc<str>, Vec<Pooled>>,
-    idle_count: usize,
-    max_idle: usize,
+/// A pod, for as long as it stays in a worker's view.
+pub(super) struct Endpoint {
+    /// Its name and where it listens.
+    pub(super) at: EndpointAddress,
+    /// No longer in the view. A pod that comes back is another endpoint.
+    removed: Cell<bool>,
+    /// Idle connections, the most recently used last.
+    idle: RefCell<VecDeque<Rc<Upstream>>>,
+}
+
+impl Endpoint {
+    fn new(at: EndpointAddress) -> Rc<Self> {
+        Rc::new(Self { at, removed: Cell::new(false), idle: RefCell::default() })
+    }
+}
+
+/// One of the proxy's workers.
+pub(super) struct Worker {
+    pub(super) index: u32,
+    pub(super) shared: Rc<Shared>,
+    view: RefCell<Vec<Rc<Endpoint>>>,
+    /// Place in `view` of the next endpoint to choose.
+    next: Cell<usize>,
+    /// Idle connections of all endpoints.
+    idle: Cell<usize>,
 }
 
 impl Worker {
-    pub(crate) fn new(max_idle: usize) -> Self {
-        Self { view: Vec::new(), next: 0, idle: BTreeMap::new(), idle_count: 0, max_idle }
+    /// A worker that knows no endpoint yet.
+    pub(super) fn new(index: u32, shared: Rc<Shared>) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            shared,
+            view: RefCell::default(),
+            next: Cell::new(index as usize),
+            idle: Cell::new(0),
+        })
     }
 
-    /// The endpoints to choose from now on. Idle connections to others are closed.
-    pub(crate) fn set_view(&mut self, endpoints: Vec<Upstream>) {
-        self.view = endpoints.into_iter().map(|known| (known.pod.into(), known.address)).collect();
-        let view = &self.view;
-        self.idle.retain(|pod, _| view.iter().any(|(known, _)| known == pod));
-        self.idle_count = self.idle.values().map(Vec::len).sum();
-    }
-
-    /// The next endpoint in turn; `None` if there is none.
-    pub(crate) fn choose(&mut self) -> Option<(Rc<str>, SocketAddr)> {
-        if self.view.is_empty() {
-            return None;
-        }
-        self.next = (self.next + 1) % self.view.len();
-        self.view.get(self.next).cloned()
-    }
-
-    /// The most recently used idle connection to a pod that is still open.
-    pub(crate) fn take(&mut self, pod: &str) -> Option<Pooled> {
-        let idle = self.idle.get_mut(pod)?;
-        while let Some(pooled) = idle.pop() {
-            self.idle_count -= 1;
-            if pooled.is_open() {
-                return Some(pooled);
+    /// The endpoint of the next request.
+    pub(super) fn pick(&self) -> Option<Rc<Endpoint>> {
+        let view = self.view.borrow();
+        match self.shared.config.balance {
+            Balance::RoundRobin => {
+                let place = self.next.get().checked_rem(view.len())?;
+                self.next.set(place + 1);
+                view.get(place).cloned()
             }
         }
-        None
     }
 
-    /// Keeps a connection for the next request, unless its pod is not to be chosen any more.
-    pub(crate) fn put(&mut self, pod: &Rc<str>, pooled: Pooled) {
-        let is_known = self.view.iter().any(|(known, _)| known == pod);
-        if is_known && self.idle_count < self.max_idle {
-            self.idle.entry(pod.clone()).or_default().push(pooled);
-            self.idle_count += 1;
+    /// Goes by `endpoints` from the next request on.
+    ///
+    /// *Behaviour*: the round goes on with the endpoint whose turn it was, or with the next one
+    /// after it that is still there. An endpoint named twice counts once. Idle connections to those that are gone are closed.
+    pub(super) fn apply(&self, endpoints: Vec<EndpointAddress>) {
+        let old = self.view.take();
+        let turn = self.next.get().checked_rem(old.len());
+        let mut known: BTreeMap<&EndpointAddress, &Rc<Endpoint>> =
+            old.iter().map(|endpoint| (&endpoint.at, endpoint)).collect();
+        let mut missing: BTreeSet<EndpointAddress> = endpoints.iter().cloned().collect();
+        let new: Vec<Rc<Endpoint>> = endpoints
+            .into_iter()
+            .filter(|at| missing.remove(at))
+            .map(|at| match known.remove(&at) {
+                Some(endpoint) => Rc::clone(endpoint),
+                None => Endpoint::new(at),
+            })
+            .collect();
+        if let Some(turn) = turn {
+            let mut round = old.iter().cycle().skip(turn).take(old.len());
+            let place = round.find_map(|due| new.iter().position(|kept| Rc::ptr_eq(kept, due)));
+            self.next.set(place.unwrap_or(0));
+        }
+        for gone in known.into_values() {
+            self.remove(gone);
+        }
+        *self.view.borrow_mut() = new;
+    }
+
+    fn remove(&self, endpoint: &Endpoint) {
+        endpoint.removed.set(true);
+        let idle = endpoint.idle.take();
+        self.idle.set(self.idle.get() - idle.len());
+        for upstream in idle {
+            upstream.hang_up();
         }
     }
 
-    /// Closes connections that are idle since before `oldest`, or closed by their pods.
-    pub(crate) fn sweep(&mut self, oldest_mono_ns: u64) {
-        for idle in self.idle.values_mut() {
-            idle.retain(|pooled| pooled.idle_since_mono_ns >= oldest_mono_ns && pooled.is_open());
+    /// The most recently used idle connection to `endpoint` that is not known to be dead.
+    pub(super) fn take_idle(&self, endpoint: &Endpoint) -> Option<Rc<Upstream>> {
+        loop {
+            let upstream = endpoint.idle.borrow_mut().pop_back()?;
+            self.idle.set(self.idle.get() - 1);
+            if upstream.is_usable() {
+                return Some(upstream);
+            }
+            upstream.hang_up();
         }
-        self.idle_count = self.idle.values().map(Vec::len).sum();
+    }
+
+    /// Keeps a connection whose exchange is over, or closes it if it may not be kept.
+    ///
+    /// *Behaviour*: past the bound, the one that has been idle the longest is closed, whichever
+    /// pod it leads to, as nginx does it.
+    pub(super) fn keep(&self, upstream: &Rc<Upstream>) {
+        let endpoint = &upstream.endpoint;
+        if endpoint.removed.get() || !self.shared.config.keep_alive {
+            upstream.hang_up();
+            return;
+        }
+        endpoint.idle.borrow_mut().push_back(Rc::clone(upstream));
+        self.idle.set(self.idle.get() + 1);
+        if self.idle.get() > self.shared.config.max_idle {
+            self.close_oldest();
+        }
+    }
+
+    fn close_oldest(&self) {
+        let view = self.view.borrow();
+        let oldest = view
+            .iter()
+            .filter_map(|endpoint| {
+                let since = endpoint.idle.borrow().front()?.idle_since();
+                Some((since, endpoint))
+            })
+            .min_by_key(|(since, _)| *since);
+        if let Some((_, endpoint)) = oldest
+            && let Some(upstream) = endpoint.idle.borrow_mut().pop_front()
+        {
+            self.idle.set(self.idle.get() - 1);
+            upstream.hang_up();
+        }
+    }
+
+    /// Takes a connection that has ended out of the idle ones.
+    pub(super) fn forget(&self, upstream: &Upstream) {
+        let mut idle = upstream.endpoint.idle.borrow_mut();
+        let place = idle.iter().position(|kept| kept.conn == upstream.conn);
+        if let Some(place) = place {
+            idle.remove(place);
+            self.idle.set(self.idle.get() - 1);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::tests::testkit;
 
-    fn upstream(pod: &str) -> Upstream {
-        Upstream { pod: pod.into(), address: "127.0.0.1:1".parse().unwrap() }
+    fn worker(index: u32) -> Rc<Worker> {
+        let (reporter, _) = Reporter::new();
+        Worker::new(index, Shared::new(testkit::config(), reporter))
+    }
+
+    fn view(pods: &str) -> Vec<EndpointAddress> {
+        pods.chars()
+            .map(|pod| EndpointAddress {
+                pod: pod.into(),
+                address: "127.0.0.1:1".parse().expect("an address"),
+            })
+            .collect()
+    }
+
+    fn picks(worker: &Worker, count: usize) -> String {
+        (0..count)
+            .map(|_| worker.pick().map_or("-".into(), |endpoint| endpoint.at.pod.clone()))
+            .collect()
     }
 
     #[test]
-    fn endpoints_are_chosen_in_turn_also_after_the_view_shrinks() {
-        let mut worker = Worker::new(1);
-        assert_eq!(worker.choose(), None);
-        worker.set_view(["a", "b", "c"].map(upstream).into());
-        let chosen: Vec<_> = (0..6).map(|_| worker.choose().unwrap().0.to_string()).collect();
-        assert_eq!(chosen, ["b", "c", "a", "b", "c", "a"]);
-        worker.choose();
-        worker.choose();
-        worker.set_view(vec![upstream("a")]);
-        assert_eq!(&*worker.choose().unwrap().0, "a");
+    fn no_endpoint_is_no_choice() {
+        let worker = worker(0);
+        assert_eq!(picks(&worker, 2), "--");
+        worker.apply(view("a"));
+        worker.apply(view(""));
+        assert_eq!(picks(&worker, 1), "-");
+    }
+
+    #[test]
+    fn a_round_goes_on_where_it_was_after_a_change() {
+        let rows = [
+            ("abc", 1, "abc", "bcab", "nothing changed"),
+            ("abc", 1, "acd", "cdac", "the next one is gone: the one after it"),
+            ("abc", 2, "bca", "cabc", "another order"),
+            ("abc", 3, "abcd", "abcd", "one more"),
+            ("abc", 2, "xyz", "xyzx", "all are new"),
+            ("abc", 2, "a", "aaaa", "one is left"),
+        ];
+        for (before, count, after, expected, why) in rows {
+            let worker = worker(0);
+            worker.apply(view(before));
+            picks(&worker, count);
+            worker.apply(view(after));
+            assert_eq!(picks(&worker, 4), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn changes_at_every_request_starve_nobody() {
+        let worker = worker(0);
+        let mut chosen = String::new();
+        for step in 0..60 {
+            worker.apply(view(if step % 2 == 0 { "abcd" } else { "abcx" }));
+            chosen += &picks(&worker, 1);
+        }
+        for pod in ["a", "b", "c"] {
+            let count = chosen.matches(pod).count();
+            assert!((12..=20).contains(&count), "{pod}: {count} of 60 in {chosen}");
+        }
+    }
+
+    #[test]
+    fn workers_do_not_all_begin_with_the_same_pod() {
+        let second = worker(1);
+        second.apply(view("abc"));
+        assert_eq!(picks(&second, 3), "bca");
     }
 }

@@ -1,264 +1,320 @@
-//! YAML with the place of each key and value, bounded against hostile input.
+//! YAML text as a tree that remembers where each part of it stands.
+//!
+//! Only what scenarios use is read: one document of mappings, lists and scalars. Anchors, aliases
+//! and tags are refused, so a small file cannot unfold into a large one; depth and number of nodes
+//! are bounded. The parser is not recursive, and neither depth nor size can exhaust the stack.
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
-use serde_json::{Map, Number, Value};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
-/// The deepest nesting that is read.
-const DEPTH_MAX: usize = 64;
-/// The most keys and values that are read.
-const NODES_MAX: usize = 100_000;
+use super::error::{Fault, FaultKind, Place, shown};
 
-/// A place in a text: line and column, both from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Line.
-    pub line: usize,
-    /// Column.
-    pub column: usize,
-}
+/// How deep mappings and lists may nest. The deepest scenario has 9 levels.
+pub(super) const DEPTH_MAX: usize = 32;
+/// The most scalars, lists and mappings of a file.
+pub(super) const NODES_MAX: usize = 50_000;
+/// The most keys of one mapping. Keys are compared with each other, so this bounds that work.
+const KEYS_MAX: usize = 500;
 
-/// A text that is no YAML, or none that is read here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TreeError {
-    /// Where.
-    pub place: Place,
-    /// What is wrong.
-    pub message: String,
-}
-
-/// A value and its place.
+/// A mapping, list or scalar and where it begins.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Node {
-    /// Where it begins.
-    pub place: Place,
-    /// What it is.
-    pub kind: Kind,
+pub(super) struct Node {
+    pub(super) place: Place,
+    pub(super) kind: Kind,
 }
 
-/// What a value is.
+/// What a [`Node`] is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
-    /// Text, number, truth or nothing.
-    Scalar(Value),
-    /// A list.
+pub(super) enum Kind {
+    /// Text, and whether it was written without quotes.
+    Scalar {
+        text: String,
+        is_plain: bool,
+    },
     List(Vec<Node>),
-    /// A map, with the place of each key.
-    Map(Vec<(String, Place, Node)>),
+    /// In the order of the file; keys are unique once [`parse`] has passed.
+    Map(Vec<Entry>),
+}
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) place: Place,
+    pub(super) value: Node,
 }
 
 impl Node {
-    /// The same without places.
-    pub fn value(&self) -> Value {
+    pub(super) fn map(place: Place) -> Self {
+        Self { place, kind: Kind::Map(Vec::new()) }
+    }
+
+    /// The value of a key of a mapping.
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
         match &self.kind {
-            Kind::Scalar(value) => value.clone(),
-            Kind::List(items) => Value::Array(items.iter().map(Self::value).collect()),
-            Kind::Map(entries) => {
-                let entries = entries.iter().map(|(key, _, node)| (key.clone(), node.value()));
-                Value::Object(entries.collect::<Map<_, _>>())
-            }
+            Kind::Map(entries) => entries.iter().find(|entry| entry.key == key),
+            _ => None,
         }
     }
 
-    /// The place of the key or value at `path` (`a.b[0].c`), or of the nearest one above it.
-    pub fn place_of(&self, path: &[super::Step]) -> Place {
-        let Some((step, rest)) = path.split_first() else { return self.place };
-        match (&self.kind, step) {
-            (Kind::Map(entries), super::Step::Key(key)) => {
-                let found = entries.iter().find(|(known, _, _)| known == key);
-                found.map_or(self.place, |(_, place, node)| {
-                    if rest.is_empty() { *place } else { node.place_of(rest).max(*place) }
-                })
+    /// Says of every part that it comes from `place`.
+    pub(super) fn set_place(&mut self, place: &Place) {
+        self.place = place.clone();
+        match &mut self.kind {
+            Kind::Scalar { .. } => {}
+            Kind::List(items) => items.iter_mut().for_each(|item| item.set_place(place)),
+            Kind::Map(entries) => {
+                for entry in entries {
+                    entry.place = place.clone();
+                    entry.value.set_place(place);
+                }
             }
-            (Kind::List(items), super::Step::Index(index)) => {
-                items.get(*index).map_or(self.place, |node| node.place_of(rest))
-            }
-            _ => self.place,
         }
     }
 }
 
-/// Reads one document.
+/// Reads a text. Duplicate keys are told all at once (the first one's value stays in the tree);
+/// any other fault ends the reading.
 ///
 /// # Errors
-/// If it is malformed, nested too deeply or too large, has anchors, aliases or tags, or a key
-/// twice, or if there is none or more than one.
-pub fn parse(text: &str) -> Result<Node, TreeError> {
-    let mut builder = Builder { events: Parser::new_from_str(text), nodes: 0 };
-    let mut root = None;
+/// The faults found; at least one.
+pub(super) fn parse(text: &str) -> Result<Node, Vec<Fault>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut builder = Builder::default();
+    let mut parser = Parser::new_from_str(text);
     loop {
-        let (event, span) = builder.next()?;
-        match event {
-            Event::StreamEnd => break,
-            Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
-            _ if root.is_some() => {
-                return Err(error(&span, "a second document; a scenario is one"));
+        let (event, span) = match parser.next_event() {
+            None => break,
+            Some(Ok(next)) => next,
+            Some(Err(error)) => {
+                let message = format!("not YAML: {}", shown(error.info()));
+                builder.faults.push(syntax(*error.marker(), message));
+                return Err(builder.faults);
             }
-            other => root = Some(builder.node(other, span, 0)?),
+        };
+        if event == Event::StreamEnd {
+            break;
+        }
+        if let Err(message) = builder.accept(event, span.start) {
+            builder.faults.push(syntax(span.start, message));
+            return Err(builder.faults);
         }
     }
-    let nothing =
-        TreeError { place: Place { line: 1, column: 1 }, message: "nothing is in it".into() };
-    root.ok_or(nothing)
+    match builder.root {
+        Some(root) if builder.faults.is_empty() => Ok(root),
+        Some(_) => Err(builder.faults),
+        None => Err(vec![Fault {
+            place: Place::File { line: 1, column: 1 },
+            path: String::new(),
+            kind: FaultKind::Syntax("the file is empty; a scenario has name and traffic".into()),
+        }]),
+    }
 }
 
-struct Builder<'a> {
-    events: Parser<'a, saphyr_parser::StrInput<'a>>,
+fn place(marker: Marker) -> Place {
+    Place::File { line: marker.line().max(1), column: marker.col() + 1 }
+}
+
+fn syntax(marker: Marker, message: String) -> Fault {
+    Fault { place: place(marker), path: String::new(), kind: FaultKind::Syntax(message) }
+}
+
+/// A mapping or list that is not closed yet.
+struct Open {
+    node: Node,
+    /// The key that waits for its value.
+    key: Option<(String, Place)>,
+}
+
+#[derive(Default)]
+struct Builder {
+    open: Vec<Open>,
+    root: Option<Node>,
+    faults: Vec<Fault>,
     nodes: usize,
+    documents: usize,
 }
 
-fn place(span: &Span) -> Place {
-    Place { line: span.start.line().max(1), column: span.start.col() + 1 }
-}
-
-fn error(span: &Span, message: impl Into<String>) -> TreeError {
-    TreeError { place: place(span), message: message.into() }
-}
-
-impl<'a> Builder<'a> {
-    fn next(&mut self) -> Result<(Event<'a>, Span), TreeError> {
-        match self.events.next() {
-            Some(Ok(next)) => Ok(next),
-            Some(Err(failure)) => {
-                let at = failure.marker();
-                let place = Place { line: at.line().max(1), column: at.col() + 1 };
-                Err(TreeError { place, message: format!("not YAML: {}", failure.info()) })
+impl Builder {
+    fn accept(&mut self, event: Event<'_>, marker: Marker) -> Result<(), String> {
+        let (anchor, is_tagged) = match &event {
+            Event::Scalar(_, _, anchor, tag) => (*anchor, tag.is_some()),
+            Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => {
+                (*anchor, tag.is_some())
             }
-            None => Ok((Event::StreamEnd, Span::default())),
-        }
-    }
-
-    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, TreeError> {
-        self.nodes += 1;
-        if depth > DEPTH_MAX {
-            return Err(error(&span, format!("nested more than {DEPTH_MAX} deep")));
-        }
-        if self.nodes > NODES_MAX {
-            return Err(error(&span, format!("more than {NODES_MAX} keys and values")));
-        }
-        let (anchor, tag) = match &event {
-            Event::Scalar(_, _, anchor, tag)
-            | Event::SequenceStart(anchor, tag)
-            | Event::MappingStart(anchor, tag) => (*anchor, tag.is_some()),
-            Event::Alias(_) => (1, false),
+            Event::Alias(anchor) => (*anchor, false),
             _ => (0, false),
         };
-        if anchor != 0 {
-            return Err(error(&span, "anchors and aliases are not read; write the value out"));
+        if anchor != 0 || matches!(event, Event::Alias(_)) {
+            return Err("anchors and aliases (& and *) are not read; write the value out".into());
         }
-        if tag {
-            return Err(error(&span, "tags are not read"));
+        if is_tagged {
+            return Err("tags (!) are not read; leave it out".into());
         }
-        let kind = match event {
-            Event::Scalar(text, style, _, _) => Kind::Scalar(scalar(&text, style)),
-            Event::SequenceStart(..) => Kind::List(self.list(depth)?),
-            Event::MappingStart(..) => Kind::Map(self.map(depth)?),
-            _ => return Err(error(&span, "a value is missing")),
+        match event {
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    return Err("a second document begins; a file holds one scenario".into());
+                }
+                Ok(())
+            }
+            Event::Scalar(text, style, ..) => {
+                let is_plain = style == ScalarStyle::Plain;
+                self.add_scalar(text.into_owned(), is_plain, marker)
+            }
+            Event::SequenceStart(..) => self.begin(Kind::List(Vec::new()), marker),
+            Event::MappingStart(..) => self.begin(Kind::Map(Vec::new()), marker),
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(closed) = self.open.pop() {
+                    self.add(closed.node);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn count(&mut self) -> Result<(), String> {
+        self.nodes += 1;
+        if self.nodes > NODES_MAX {
+            return Err(format!("more than {NODES_MAX} values, which no scenario needs"));
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, kind: Kind, marker: Marker) -> Result<(), String> {
+        self.count()?;
+        if self.open.len() >= DEPTH_MAX {
+            return Err(format!("nested more than {DEPTH_MAX} levels deep"));
+        }
+        if self.waits_for_key() {
+            return Err("a key is text, not a list or mapping".into());
+        }
+        let place = place(marker);
+        self.open.push(Open { node: Node { place, kind }, key: None });
+        Ok(())
+    }
+
+    fn waits_for_key(&self) -> bool {
+        self.open
+            .last()
+            .is_some_and(|open| open.key.is_none() && matches!(open.node.kind, Kind::Map(_)))
+    }
+
+    fn add_scalar(&mut self, text: String, is_plain: bool, marker: Marker) -> Result<(), String> {
+        self.count()?;
+        let place = place(marker);
+        if self.waits_for_key() {
+            let path = self.path();
+            if let Some(open) = self.open.last_mut() {
+                if let Kind::Map(entries) = &open.node.kind
+                    && entries.len() >= KEYS_MAX
+                {
+                    return Err(format!("a mapping of more than {KEYS_MAX} keys"));
+                }
+                if open.node.entry(&text).is_some() {
+                    self.faults.push(Fault {
+                        place: place.clone(),
+                        path,
+                        kind: FaultKind::DuplicateKey { key: shown(&text) },
+                    });
+                }
+                open.key = Some((text, place));
+            }
+            return Ok(());
+        }
+        self.add(Node { place, kind: Kind::Scalar { text, is_plain } });
+        Ok(())
+    }
+
+    fn add(&mut self, node: Node) {
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return;
         };
-        Ok(Node { place: place(&span), kind })
-    }
-
-    fn list(&mut self, depth: usize) -> Result<Vec<Node>, TreeError> {
-        let mut items = Vec::new();
-        loop {
-            match self.next()? {
-                (Event::SequenceEnd, _) => return Ok(items),
-                (event, span) => items.push(self.node(event, span, depth + 1)?),
+        match &mut open.node.kind {
+            Kind::List(items) => items.push(node),
+            Kind::Map(entries) => {
+                if let Some((key, place)) = open.key.take() {
+                    entries.push(Entry { key, place, value: node });
+                }
             }
+            Kind::Scalar { .. } => {}
         }
     }
 
-    fn map(&mut self, depth: usize) -> Result<Vec<(String, Place, Node)>, TreeError> {
-        let mut entries: Vec<(String, Place, Node)> = Vec::new();
-        let mut seen = std::collections::BTreeSet::new();
-        loop {
-            let (event, span) = self.next()?;
-            let key = match event {
-                Event::MappingEnd => return Ok(entries),
-                Event::Scalar(text, ..) => text.into_owned(),
-                _ => return Err(error(&span, "a key must be text")),
-            };
-            if !seen.insert(key.clone()) {
-                return Err(error(&span, format!("`{key}` stands here twice")));
+    /// The path of the innermost open mapping or list.
+    fn path(&self) -> String {
+        let mut path = String::new();
+        for open in self.open.iter().rev().skip(1).rev() {
+            match (&open.node.kind, &open.key) {
+                (Kind::List(items), _) => path.push_str(&format!("[{}]", items.len())),
+                (_, Some((key, _))) => path = join(&path, key),
+                _ => {}
             }
-            let (event, value_span) = self.next()?;
-            let node = self.node(event, value_span, depth + 1)?;
-            entries.push((key, place(&span), node));
         }
+        path
     }
 }
 
-/// YAML's core schema; what JSON has no number for stays text.
-fn scalar(text: &str, style: ScalarStyle) -> Value {
-    if style != ScalarStyle::Plain {
-        return Value::String(text.into());
-    }
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" => return Value::Bool(true),
-        "false" | "False" | "FALSE" => return Value::Bool(false),
-        _ => {}
-    }
-    let is_numeric = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
-    if let (true, Ok(number)) = (is_numeric, text.parse::<i64>()) {
-        return Value::Number(number.into());
-    }
-    if let (true, Ok(number)) = (is_numeric, text.parse::<u64>()) {
-        return Value::Number(number.into());
-    }
-    let float = text.parse::<f64>().ok().filter(|_| is_numeric).and_then(Number::from_f64);
-    float.map_or_else(|| Value::String(text.into()), Value::Number)
+/// The path of a key of the mapping at `path`.
+pub(super) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { shown(key) } else { format!("{path}.{}", shown(key)) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::Step;
-    use proptest::prelude::*;
-    use serde_json::json;
 
     #[test]
-    fn values_are_those_of_yaml_and_places_are_those_of_the_text() {
-        let text = "a: 1\nb:\n  - x: 2s\n    y: [true, ~, 1.5, '7']\n";
-        let node = parse(text).unwrap();
-        assert_eq!(node.value(), json!({"a": 1, "b": [{"x": "2s", "y": [true, null, 1.5, "7"]}]}));
-        let path = [Step::Key("b".into()), Step::Index(0), Step::Key("y".into())];
-        assert_eq!(node.place_of(&path), Place { line: 4, column: 5 });
+    fn parts_know_their_places() {
+        let root = parse("# c\nname: a\nlist:\n  - {b: 1}\n").expect("YAML");
+        let list = root.entry("list").expect("a list");
+        assert_eq!(list.place, Place::File { line: 3, column: 1 });
+        let Kind::List(items) = &list.value.kind else { panic!("no list: {list:?}") };
+        let b = items[0].entry("b").expect("b");
+        assert_eq!(b.place, Place::File { line: 4, column: 6 });
+        assert_eq!(b.value.place, Place::File { line: 4, column: 9 });
     }
 
     #[test]
-    fn hostile_texts_are_refused_with_a_place() {
+    fn what_no_scenario_needs_is_refused_where_it_stands() {
         let deep = "[".repeat(100);
-        let wide = format!("[{}]", "1,".repeat(200_000));
-        let bomb = "a: &a [x,x]\nb: [*a,*a]\n";
-        for (text, word) in [
-            ("", "nothing"),
-            ("a: 1\na: 2\n", "twice"),
-            ("a: 1\n---\nb: 2\n", "second document"),
-            (bomb, "anchors"),
-            ("a: !!binary x\n", "tags"),
-            (deep.as_str(), "deep"),
-            (wide.as_str(), "more than"),
-            ("a: [1\nb: 2", "not YAML"),
-            ("? [a]\n: b\n", "key must be text"),
-        ] {
-            let error = parse(text).expect_err(&text[..text.len().min(40)]);
-            assert!(error.message.contains(word), "{error:?}");
-            assert!(error.place.line >= 1);
+        let wide = "- 1\n".repeat(NODES_MAX + 1);
+        let rows = [
+            ("", "empty", 1),
+            ("# only a comment\n", "empty", 1),
+            ("a: &x 1\nb: *x\n", "anchors", 1),
+            ("a: 1\nb: !!str 1\n", "tags", 2),
+            ("a: 1\n---\nb: 1\n", "second document", 2),
+            ("a:\n\tb: 1\n", "not YAML", 2),
+            ("a: [1\n", "not YAML", 2),
+            ("a: \"x\n", "not YAML", 2),
+            ("? [1]\n: 2\n", "a key is text", 1),
+            (deep.as_str(), "nested", 1),
+            (wide.as_str(), "more than", NODES_MAX),
+        ];
+        for (text, fragment, line) in rows {
+            let faults = parse(text).expect_err(text);
+            assert!(faults[0].to_string().contains(fragment), "{text:.20}: {faults:?}");
+            let Place::File { line: found, .. } = faults[0].place else {
+                panic!("no place: {faults:?}")
+            };
+            assert!(found.abs_diff(line) <= 1, "{text:.20}: {faults:?}");
         }
     }
 
     #[test]
-    fn what_json_has_no_number_for_stays_text() {
-        for text in [".nan", ".inf", "-.inf", "1e999", "99999999999999999999999999"] {
-            let value = parse(text).unwrap().value();
-            assert!(value.is_string() || value.is_f64(), "{text} is {value}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_read_or_refused_without_panic(text in ".{0,300}") {
-            let _ = parse(&text);
-        }
+    fn every_duplicate_key_is_told_with_its_mapping() {
+        let faults = parse("a: {b: 1, b: 2}\nl: [{}, {c: 1, c: 1}]\na: 3\n").expect_err("twice");
+        let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "key `b` stands twice in a",
+                "key `c` stands twice in l[1]",
+                "key `a` stands twice in the scenario"
+            ]
+        );
     }
 }

@@ -32,7 +32,7 @@ use crate::{
     clock::{self, RunClock},
     load::{self, Route, Update},
     plan::{Plan, PlannedAction},
-    proxy::protocol::{Order, Report, Upstream, View},
+    proxy::protocol::{Control as ProxyControl, EndpointAddress, Report, View},
     record::{EndReason, Line, Sink},
 };
 
@@ -526,10 +526,10 @@ impl<'a> Driver<'a> {
             Some(proxy) => {
                 let endpoints = routed.iter().filter_map(|pod| {
                     let address = self.pod_addresses.get(pod)?.main();
-                    Some(Upstream { pod: self.cluster.pod_name(*pod).into(), address })
+                    Some(EndpointAddress { pod: self.cluster.pod_name(*pod).into(), address })
                 });
                 let view = View { worker: consumer, version, endpoints: endpoints.collect() };
-                if let Err(error) = proxy.order(&Order::View(view)).await {
+                if let Err(error) = proxy.order(&ProxyControl::View(view)).await {
                     let reason = format!("it takes no orders any more: {error}");
                     return Err(BackendError::PartEnded { part: "the proxy", reason });
                 }
@@ -629,13 +629,14 @@ impl<'a> Driver<'a> {
 
     fn proxy_report(&mut self, now: Timestamp, report: Report) -> Result<(), BackendError> {
         match report {
-            Report::Started { .. } | Report::ViewApplied { .. } => Ok(()),
-            Report::ClientGone { request_id, info } => {
+            Report::Started { .. } | Report::ViewApplied { .. } | Report::Stats(_) => Ok(()),
+            Report::ClientGone { request_id: None, .. } => Ok(()),
+            Report::ClientGone { request_id: Some(request_id), info } => {
                 let hop = info.to_hop(self.clock.start_mono_ns());
                 self.emit(now, Source::Proxy, EventKind::ClientGone { request_id, hop })
             }
-            Report::Dropped { reports } => {
-                let message = format!("the proxy did not report {reports} clients that went away");
+            Report::Dropped { count } => {
+                let message = format!("the proxy did not report {count} clients that went away");
                 self.emit(
                     now,
                     Source::Proxy,

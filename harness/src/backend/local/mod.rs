@@ -1,6 +1,6 @@
 //! Real processes, real sockets, real signals on loopback, under our own controllers.
 //!
-//! 1. the model's cluster machine decides: [`driver`] keeps its clock and carries out its effects
+//! 1. the model's cluster machine decides: `driver` keeps its clock and carries out its effects
 //! 2. each pod's process lives below a shim that leaves nothing behind: [`shim`]
 //! 3. probes and hooks as a kubelet runs them, the proxy as a process of its own
 

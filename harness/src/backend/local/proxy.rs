@@ -12,7 +12,7 @@ use tokio::{
 use super::message::Message;
 use crate::{
     backend::BackendError,
-    proxy::protocol::{Order, Report},
+    proxy::protocol::{Control, Report},
 };
 
 /// How long the proxy may take to open its port.
@@ -41,12 +41,10 @@ impl Proxy {
             .args(["--connect-timeout", &path.connect_timeout.to_string()])
             .args(["--response-timeout", &path.response_timeout.to_string()])
             .args(["--idle-timeout", &path.idle_timeout.to_string()])
+            .args(["--keep-alive", if path.keep_alive { "true" } else { "false" }])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true);
-        if !path.keep_alive {
-            command.arg("--no-keep-alive");
-        }
         // Ctrl-C in the terminal is for the harness: the proxy must outlive the requests in flight.
         command.process_group(0);
         let mut child = command.spawn().map_err(BackendError::system("starting the proxy"))?;
@@ -80,7 +78,7 @@ impl Proxy {
     }
 
     /// Gives an order.
-    pub(super) async fn order(&mut self, order: &Order) -> std::io::Result<()> {
+    pub(super) async fn order(&mut self, order: &Control) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(order)?;
         line.push(b'\n');
         self.orders.write_all(&line).await

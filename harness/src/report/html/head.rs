@@ -2,7 +2,7 @@
 
 use super::{super::figures, writer::Html};
 use crate::{
-    analyze::{Analysis, Verdict},
+    analyze::{Analysis, Verdict, audit::AuditFact},
     record::EndReason,
 };
 
@@ -136,18 +136,27 @@ pub(super) fn trust(html: &mut Html, analysis: &Analysis) {
         }
         html.lit("</ul>\n");
     }
-    if !audit.facts.is_empty() {
-        html.lit("<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Measured of the generator</th><th scope=\"col\" class=\"num\">Found</th><th scope=\"col\" class=\"num\">Demanded</th><th scope=\"col\">Holds</th></tr></thead><tbody>\n");
-        for fact in &audit.facts {
-            html.put("<tr><th scope=\"row\">", &fact.name, "</th>")
-                .put("<td class=\"num\">", &fact.found, "</td>")
-                .put("<td class=\"num\">", &fact.bound, "</td>");
-            holds(html, fact.holds, "holds", "broken");
-            html.lit("</tr>\n");
-        }
-        html.lit("</tbody></table></div>\n");
-    }
+    facts(html, &audit.facts);
     html.lit("</section>\n");
+}
+
+/// What was measured; closed if all of it holds, because then it says no more than its summary.
+fn facts(html: &mut Html, facts: &[AuditFact]) {
+    if facts.is_empty() {
+        return;
+    }
+    let hold = facts.iter().filter(|fact| fact.holds).count();
+    html.lit(if hold < facts.len() { "<details open>" } else { "<details>" });
+    html.put("<summary>", hold, " of ").put("", facts.len(), " bounds hold</summary>\n");
+    html.lit("<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Measured of the generator</th><th scope=\"col\" class=\"num\">Found</th><th scope=\"col\" class=\"num\">Demanded</th><th scope=\"col\">Holds</th></tr></thead><tbody>\n");
+    for fact in facts {
+        html.put("<tr><th scope=\"row\">", &fact.name, "</th>")
+            .put("<td class=\"num\">", &fact.found, "</td>")
+            .put("<td class=\"num\">", &fact.bound, "</td>");
+        holds(html, fact.holds, "holds", "broken");
+        html.lit("</tr>\n");
+    }
+    html.lit("</tbody></table></div></details>\n");
 }
 
 fn holds(html: &mut Html, holds: bool, yes: &'static str, no: &'static str) {

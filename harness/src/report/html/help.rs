@@ -14,7 +14,7 @@ pub(super) fn help(html: &mut Html) {
         "<dt>Service time</dt><dd>From the instant when it was sent to the end of its answer. Much less ",
         "than the latency means that requests waited to be sent.</dd>\n",
         "<dt>Send lag</dt><dd>From due to sent: how far the generator was behind its schedule.</dd>\n",
-        "<dt>Requests per second</dt><dd>Counted in the second for which they were scheduled. In long ",
+        "<dt>Requests per second</dt><dd>Counted in the second for which they were scheduled; the first and the last second are seldom whole. In long ",
         "runs one step is the mean of several seconds; the panel says of how many.</dd>\n",
         "<dt>Lost per …</dt><dd>Sums, never means: a bar of 3 is three requests.</dd>\n",
         "<dt>Latency over time</dt><dd>Percentiles of each second. Where several seconds share a point, ",

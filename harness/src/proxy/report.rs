@@ -1,0 +1,228 @@
+//! How the proxy tells the harness: a bounded queue, and a task that writes it out.
+//!
+//! Nothing waits for the harness: a report that finds the queue full is counted and left out.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
+
+use highwater_model::outcome::HopError;
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    sync::mpsc,
+};
+
+use super::{
+    cpu_ns,
+    header::UpstreamInfo,
+    mono_ns,
+    protocol::{CLIENT_GONE_PER_SECOND, Report, Stats},
+};
+
+/// Reports that may wait to be written: four seconds of the most that may come.
+const QUEUE_MAX: usize = 4 * CLIENT_GONE_PER_SECOND as usize + 96;
+
+/// Where reports go.
+pub(super) struct Reporter {
+    /// `None` after [`Reporter::close`].
+    queue: RefCell<Option<mpsc::Sender<Report>>>,
+    /// [`Report::ClientGone`] in this second.
+    client_gone: Cell<u32>,
+    /// Reports left out and not yet told.
+    dropped: Cell<u64>,
+    /// What is counted.
+    pub(super) counters: Counters,
+}
+
+/// See [`Stats`].
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) requests: Cell<u64>,
+    pub(super) connects: Cell<u64>,
+    pub(super) reused: Cell<u64>,
+    pub(super) open_downstream: Cell<u64>,
+    pub(super) open_upstream: Cell<u64>,
+    errors: RefCell<BTreeMap<HopError, u64>>,
+}
+
+/// Adds `change` to a count that never goes below zero.
+pub(super) fn add(counter: &Cell<u64>, change: i64) {
+    counter.set(counter.get().saturating_add_signed(change));
+}
+
+impl Reporter {
+    /// A reporter, and the queue for [`write_out`].
+    pub(super) fn new() -> (Rc<Self>, mpsc::Receiver<Report>) {
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        let reporter = Self {
+            queue: RefCell::new(Some(sender)),
+            client_gone: Cell::new(0),
+            dropped: Cell::new(0),
+            counters: Counters::default(),
+        };
+        (Rc::new(reporter), receiver)
+    }
+
+    /// Queues a report. Left out and counted if the queue is full or nobody writes it any more.
+    pub(super) fn send(&self, report: Report) {
+        let sent = match &*self.queue.borrow() {
+            Some(queue) => queue.try_send(report).is_ok(),
+            None => false,
+        };
+        if !sent {
+            self.dropped.set(self.dropped.get() + 1);
+        }
+    }
+
+    /// Queues an error.
+    pub(super) fn error(&self, message: String) {
+        self.send(Report::Error { message });
+    }
+
+    /// Counts what was met.
+    pub(super) fn count_error(&self, error: HopError) {
+        let mut errors = self.counters.errors.borrow_mut();
+        *errors.entry(error).or_default() += 1;
+    }
+
+    /// Counts and, below the bound per second, queues that a client went away.
+    pub(super) fn client_gone(&self, request_id: Option<u64>, mut info: UpstreamInfo) {
+        self.count_error(HopError::ClientGone);
+        if self.client_gone.get() >= CLIENT_GONE_PER_SECOND {
+            self.dropped.set(self.dropped.get() + 1);
+            return;
+        }
+        self.client_gone.set(self.client_gone.get() + 1);
+        info.error = Some(HopError::ClientGone);
+        info.end = mono_ns();
+        self.send(Report::ClientGone { request_id, info });
+    }
+
+    /// What is due once a second: the counts, and how many reports were left out.
+    pub(super) fn tick(&self) {
+        self.client_gone.set(0);
+        let dropped = self.dropped.take();
+        if dropped > 0 {
+            let before = self.dropped.get();
+            self.send(Report::Dropped { count: dropped });
+            if self.dropped.get() > before {
+                // It was left out itself: keep the count for the next time.
+                self.dropped.set(dropped);
+            }
+        }
+        self.send(Report::Stats(self.stats()));
+    }
+
+    fn stats(&self) -> Stats {
+        let counters = &self.counters;
+        Stats {
+            mono_ns: mono_ns(),
+            requests: counters.requests.get(),
+            connects: counters.connects.get(),
+            reused: counters.reused.get(),
+            errors: counters.errors.borrow().clone(),
+            open_downstream: counters.open_downstream.get(),
+            open_upstream: counters.open_upstream.get(),
+            cpu_ns: cpu_ns(),
+        }
+    }
+
+    /// Ends the queue, so that [`write_out`] ends with its last report.
+    pub(super) fn close(&self) {
+        self.queue.borrow_mut().take();
+    }
+}
+
+/// Writes reports as lines, flushed whenever the queue is empty, until it is closed.
+///
+/// *Behaviour*: ends quietly if `output` fails; without a reader there is nobody to tell.
+pub(super) async fn write_out(
+    mut queue: mpsc::Receiver<Report>,
+    mut output: impl AsyncWrite + Unpin,
+) {
+    let mut lines = Vec::new();
+    while let Some(report) = queue.recv().await {
+        append(&mut lines, &report);
+        while let Ok(report) = queue.try_recv() {
+            append(&mut lines, &report);
+        }
+        if output.write_all(&lines).await.is_err() || output.flush().await.is_err() {
+            return;
+        }
+        lines.clear();
+    }
+}
+
+fn append(lines: &mut Vec<u8>, report: &Report) {
+    let length = lines.len();
+    match serde_json::to_writer(&mut *lines, report) {
+        Ok(()) => lines.push(b'\n'),
+        // Numbers, names and maps with names as keys: there is no report that cannot be written.
+        // If there ever were, half a line must not spoil the next.
+        Err(_) => lines.truncate(length),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn departures_beyond_the_bound_are_counted_and_told_at_the_next_tick() {
+        let (reporter, mut queue) = Reporter::new();
+        for _ in 0..CLIENT_GONE_PER_SECOND + 3 {
+            reporter.client_gone(None, UpstreamInfo::default());
+        }
+        reporter.tick();
+        reporter.client_gone(Some(7), UpstreamInfo::default());
+        reporter.close();
+        let mut reports = Vec::new();
+        while let Some(report) = queue.recv().await {
+            reports.push(report);
+        }
+        let told = CLIENT_GONE_PER_SECOND as usize;
+        assert_eq!(reports[told], Report::Dropped { count: 3 });
+        let Report::Stats(stats) = &reports[told + 1] else {
+            panic!("expected the counts, not {:?}", reports[told + 1]);
+        };
+        assert_eq!(
+            stats.errors[&HopError::ClientGone],
+            u64::from(CLIENT_GONE_PER_SECOND) + 3,
+            "counts are complete even where reports are not"
+        );
+        assert!(matches!(reports[told + 2], Report::ClientGone { request_id: Some(7), .. }));
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_nobody_reads_stays_within_its_bound() {
+        let (reporter, mut queue) = Reporter::new();
+        for index in 0..2 * QUEUE_MAX {
+            reporter.error(index.to_string());
+        }
+        reporter.tick();
+        assert_eq!(queue.len(), QUEUE_MAX);
+        queue.recv().await;
+        queue.recv().await;
+        reporter.tick();
+        reporter.close();
+        let mut last = Vec::new();
+        while let Some(report) = queue.recv().await {
+            last.push(report);
+        }
+        let count = QUEUE_MAX as u64 + 1;
+        assert_eq!(last[last.len() - 2], Report::Dropped { count });
+    }
+
+    #[tokio::test]
+    async fn a_closed_output_ends_the_writing_quietly() {
+        let (reporter, queue) = Reporter::new();
+        let (output, input) = tokio::io::duplex(64);
+        drop(input);
+        reporter.error("lost".into());
+        write_out(queue, output).await;
+        reporter.error("lost too".into());
+        assert_eq!(reporter.dropped.get(), 1);
+    }
+}

@@ -1,0 +1,11 @@
+//! The proxy against scripted pods and clients on real sockets.
+
+mod client;
+mod errors;
+mod forwarding;
+mod header;
+mod lifecycle;
+mod pool;
+mod streaming;
+pub(super) mod testkit;
+mod views;

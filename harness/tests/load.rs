@@ -1,0 +1,451 @@
+//! The load engine against scripted servers: each row of the truth table of failures, the engine's
+//! own limits, hostile answers, and the truth of its latencies.
+//!
+//! Rows are those of `lifecycle-semantics.md` section 4.1, produced with plain sockets.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
+use highwater::{
+    clock::RunClock,
+    load::{self, Control, Route, Update, request},
+    record::hist,
+};
+use highwater_model::{
+    load::{Profile, Schedule},
+    outcome::{Failure, Outcome},
+    spec::{Arrivals, Expect, Phase, RequestKind, Traffic},
+    time::Nanos,
+    units::RatePerSec,
+};
+
+/// What came of a run of the engine.
+struct Seen {
+    owed: u64,
+    outcomes: BTreeMap<Outcome, u64>,
+    failures: Vec<Failure>,
+    latency: hist::Hist,
+    lag: hist::Hist,
+}
+
+struct Lab {
+    traffic: Traffic,
+    views: Vec<Vec<(Arc<str>, SocketAddr)>>,
+    proxy: Option<SocketAddr>,
+    stop_after: Option<Duration>,
+}
+
+impl Lab {
+    /// `count` requests within half a second to one endpoint.
+    fn new(address: SocketAddr, count: u64) -> Self {
+        let phase = Phase {
+            hold: Some(RatePerSec(count as f64 * 2.0)),
+            for_: Some(Nanos::from_millis(500)),
+            ..Phase::default()
+        };
+        let traffic = Traffic {
+            arrivals: Arrivals::Constant,
+            phases: vec![phase],
+            requests: vec![],
+            timeout: Nanos::from_secs(20),
+            keep_alive: true,
+            max_connections: 1000,
+        };
+        Self { traffic, views: vec![vec![("pod".into(), address)]], proxy: None, stop_after: None }
+    }
+
+    fn timeout_ms(mut self, millis: u64) -> Self {
+        self.traffic.timeout = Nanos::from_millis(millis);
+        self
+    }
+
+    fn expect(mut self, status: Option<u16>, body: Option<&str>) -> Self {
+        let expect = Some(Expect { status, body: body.map(Into::into) });
+        self.traffic.requests =
+            vec![RequestKind { get: Some("/".into()), expect, ..RequestKind::default() }];
+        self
+    }
+
+    fn run(self) -> Seen {
+        let clock = RunClock::start();
+        let start = clock.now() + Nanos::from_millis(20);
+        let clients = self.views.len() as u32;
+        let mut handle = load::start(load::Config {
+            clock,
+            start,
+            schedule: Schedule::new(Profile::new(&self.traffic).unwrap(), self.traffic.arrivals, 1),
+            share: (0, 1),
+            kinds: request::compile(&self.traffic, "/", "test"),
+            traffic: self.traffic,
+            route: self.proxy.map_or(Route::Endpoints { clients }, Route::Proxy),
+            seed: 1,
+        })
+        .unwrap();
+        for (client, endpoints) in self.views.into_iter().enumerate() {
+            handle.order(Control::View { client: client as u32, endpoints });
+        }
+        if let Some(after) = self.stop_after {
+            std::thread::sleep(after);
+            handle.order(Control::Stop);
+        }
+        let mut seen = Seen {
+            owed: 0,
+            outcomes: BTreeMap::new(),
+            failures: Vec::new(),
+            latency: hist::new(),
+            lag: hist::new(),
+        };
+        loop {
+            match handle.updates.blocking_recv().expect("the engine does not panic") {
+                Update::Finished => break,
+                Update::Broken(reason) => panic!("{reason}"),
+                Update::Second(second) => seen.take(*second),
+            }
+        }
+        handle.join();
+        let sum: u64 = seen.outcomes.values().sum();
+        assert_eq!(sum, seen.owed, "every owed request has one outcome: {:?}", seen.outcomes);
+        seen
+    }
+}
+
+impl Seen {
+    fn take(&mut self, second: load::Second) {
+        for (_, _, part) in second.windows {
+            self.owed += part.owed;
+            for (outcome, outcomes) in part.outcomes {
+                *self.outcomes.entry(outcome).or_default() += outcomes.n;
+                if let Some(times) = outcomes.times {
+                    let [latency, _, lag] = *times;
+                    self.latency.add(latency).unwrap();
+                    self.lag.add(lag).unwrap();
+                }
+            }
+        }
+        self.failures.extend(second.failures);
+    }
+
+    /// All requests came to this.
+    fn all(&self, outcome: Outcome) {
+        let sum: u64 = self.outcomes.values().sum();
+        assert_eq!(self.outcomes, BTreeMap::from([(outcome, sum)]));
+        let detailed: u64 = self.failures.iter().map(|failure| failure.n).sum();
+        assert_eq!(detailed, if outcome == Outcome::Ok { 0 } else { sum });
+    }
+}
+
+/// A server that handles each connection on a thread of its own.
+fn serve(handle: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let handle = Arc::new(handle);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let handle = handle.clone();
+            std::thread::spawn(move || handle(stream));
+        }
+    });
+    address
+}
+
+/// Reads one request's head; false at the end of the stream.
+fn read_request(stream: &mut TcpStream) -> bool {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            _ => return false,
+        }
+    }
+    true
+}
+
+/// A server that answers each request with these bytes and keeps the connection.
+fn answer(bytes: &'static [u8]) -> SocketAddr {
+    serve(move |mut stream| while read_request(&mut stream) && stream.write_all(bytes).is_ok() {})
+}
+
+/// A server that answers each request with these bytes and then closes.
+fn answer_and_close(bytes: &'static [u8]) -> SocketAddr {
+    serve(move |mut stream| {
+        if read_request(&mut stream) {
+            let _ = stream.write_all(bytes);
+        }
+    })
+}
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[test]
+fn good_answers_are_good_and_connections_are_used_again() {
+    let address = answer(OK);
+    let seen = Lab::new(address, 100).run();
+    seen.all(Outcome::Ok);
+    assert_eq!((seen.owed, seen.latency.len(), seen.lag.len()), (100, 100, 100));
+}
+
+#[test]
+fn row_1_nothing_listens() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let seen = Lab::new(address, 20).run();
+    seen.all(Outcome::ConnectRefused);
+    assert!(seen.failures.iter().all(|failure| failure.pod.as_deref() == Some("pod")));
+    assert!(seen.failures.iter().all(|failure| failure.errno == Some(111)));
+}
+
+#[test]
+fn row_11_no_endpoint_is_refused_without_a_pod() {
+    let mut lab = Lab::new("127.0.0.1:1".parse().unwrap(), 10);
+    lab.views = vec![vec![]];
+    let seen = lab.run();
+    seen.all(Outcome::ConnectRefused);
+    assert!(
+        seen.failures.iter().all(|failure| failure.pod.is_none() && failure.consumer == Some(0))
+    );
+}
+
+#[test]
+fn row_2_a_listener_that_closes_resets_what_waits_in_its_queue() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(800));
+        drop(listener);
+    });
+    let seen = Lab::new(address, 20).run();
+    seen.all(Outcome::ResetNew);
+    assert!(seen.failures.iter().all(|failure| failure.errno == Some(104)));
+}
+
+#[test]
+fn row_4_an_idle_connection_that_the_server_closed_is_not_used_again() {
+    // The engine sees the end of the stream before the next request and opens a new connection. On
+    // a busy machine a close may come so late that it meets the next request: the race itself.
+    let seen = Lab::new(answer_and_close(OK), 20).run();
+    assert!(seen.outcomes[&Outcome::Ok] >= 17, "{:?}", seen.outcomes);
+}
+
+#[test]
+fn row_5_dying_with_the_request_unread_is_a_reset() {
+    let address = serve(|stream| {
+        let mut byte = [0];
+        // Peeking leaves the request unread.
+        let _ = stream.peek(&mut byte);
+    });
+    let seen = Lab::new(address, 20).run();
+    seen.all(Outcome::ResetNew);
+}
+
+#[test]
+fn row_6_dying_after_reading_the_request_is_an_end_of_stream() {
+    Lab::new(answer_and_close(b""), 20).run().all(Outcome::EofNew);
+    let twice = serve(|mut stream| {
+        if read_request(&mut stream) && stream.write_all(OK).is_ok() {
+            read_request(&mut stream);
+        }
+    });
+    let seen = Lab::new(twice, 40).run();
+    assert!(seen.outcomes[&Outcome::EofReused] >= 10, "{:?}", seen.outcomes);
+    let failure =
+        seen.failures.iter().find(|failure| failure.outcome == Outcome::EofReused).unwrap();
+    let connection = failure.connection.as_ref().unwrap();
+    assert_eq!(connection.served, 1);
+    assert!(connection.idle > Nanos::ZERO);
+}
+
+#[test]
+fn row_7_dying_within_the_answer_is_a_truncation() {
+    for bytes in [
+        &b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"[..],
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-le",
+    ] {
+        Lab::new(answer_and_close(bytes), 10).run().all(Outcome::Truncated);
+    }
+}
+
+#[test]
+fn row_9_a_close_without_linger_is_a_reset() {
+    let address = serve(|mut stream| {
+        read_request(&mut stream);
+        let socket = socket2::SockRef::from(&stream);
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    });
+    Lab::new(address, 20).run().all(Outcome::ResetNew);
+}
+
+#[test]
+fn row_10_a_frozen_process_times_out_and_then_its_queue_is_full() {
+    // A listener that nobody accepts from: two connections fit (backlog 1), the others' handshakes
+    // are not answered.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(1).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let seen = Lab::new(address, 20).timeout_ms(600).run();
+    assert_eq!(seen.outcomes[&Outcome::Timeout], 2, "{:?}", seen.outcomes);
+    assert_eq!(seen.outcomes[&Outcome::ConnectTimeout], 18);
+}
+
+#[test]
+fn statuses_and_bodies_are_compared_with_what_is_expected() {
+    type Row = (&'static [u8], Option<u16>, Option<&'static str>, Outcome);
+    let rows: [Row; 8] = [
+        (b"HTTP/1.1 502 X\r\ncontent-length: 0\r\n\r\n", None, None, Outcome::Status502),
+        (b"HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n", None, None, Outcome::Status503),
+        (b"HTTP/1.1 504 X\r\ncontent-length: 0\r\n\r\n", None, None, Outcome::Status504),
+        (b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n", None, None, Outcome::StatusOther),
+        (
+            b"HTTP/1.1 302 X\r\nlocation: /\r\ncontent-length: 0\r\n\r\n",
+            None,
+            None,
+            Outcome::StatusOther,
+        ),
+        (b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n", Some(404), None, Outcome::Ok),
+        (OK, None, Some("ok"), Outcome::Ok),
+        (OK, None, Some("ko"), Outcome::WrongBody),
+    ];
+    for (bytes, status, body, outcome) in rows {
+        Lab::new(answer(bytes), 10).expect(status, body).run().all(outcome);
+    }
+}
+
+#[test]
+fn hostile_answers_are_classed_and_never_hang() {
+    Lab::new(answer_and_close(b"\x16\x03\x01 this is not HTTP\r\n\r\n"), 5)
+        .run()
+        .all(Outcome::BadResponse);
+    let endless_head = serve(|mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n");
+        while stream.write_all(b"a: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n").is_ok()
+        {
+        }
+    });
+    Lab::new(endless_head, 5).run().all(Outcome::BadResponse);
+    let endless_body = serve(|mut stream| {
+        read_request(&mut stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[b'x'; 1000]).is_ok() {}
+    });
+    Lab::new(endless_body, 3).timeout_ms(500).run().all(Outcome::Timeout);
+    let byte_by_byte = serve(|mut stream| {
+        read_request(&mut stream);
+        for byte in b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".iter().cycle() {
+            if stream.write_all(&[*byte]).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    Lab::new(byte_by_byte, 3).timeout_ms(700).run().all(Outcome::Timeout);
+    // Bytes after the answer: the answer counts, the connection is not used again.
+    Lab::new(answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 500 X\r\n\r\n"), 20)
+        .run()
+        .all(Outcome::Ok);
+}
+
+#[test]
+fn a_cap_on_connections_makes_requests_wait_and_then_unsent() {
+    let slow = serve(|mut stream| {
+        while read_request(&mut stream) {
+            std::thread::sleep(Duration::from_millis(300));
+            if stream.write_all(OK).is_err() {
+                return;
+            }
+        }
+    });
+    let mut lab = Lab::new(slow, 40).timeout_ms(1_000);
+    lab.traffic.max_connections = 2;
+    let seen = lab.run();
+    assert!(seen.outcomes[&Outcome::UnsentConnections] >= 20, "{:?}", seen.outcomes);
+    assert!(seen.outcomes[&Outcome::Ok] >= 4);
+    assert!(seen.lag.max() >= 300_000_000, "waiting is lag, and is seen");
+}
+
+#[test]
+fn without_keep_alive_every_request_has_a_new_connection() {
+    let address = serve(|mut stream| {
+        // One request; a second one on the same connection would never be answered.
+        if read_request(&mut stream) {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+            std::thread::sleep(Duration::from_secs(30));
+        }
+    });
+    let mut lab = Lab::new(address, 30);
+    lab.traffic.keep_alive = false;
+    lab.run().all(Outcome::Ok);
+}
+
+#[test]
+fn stopping_ends_the_schedule_and_lets_requests_in_flight_end() {
+    let slow = serve(|mut stream| {
+        while read_request(&mut stream) {
+            std::thread::sleep(Duration::from_millis(500));
+            if stream.write_all(OK).is_err() {
+                return;
+            }
+        }
+    });
+    let mut lab = Lab::new(slow, 100);
+    lab.traffic.phases[0].for_ = Some(Nanos::from_secs(600));
+    lab.stop_after = Some(Duration::from_millis(400));
+    let seen = lab.run();
+    seen.all(Outcome::Ok);
+    assert!(seen.owed < 1_000);
+}
+
+#[test]
+fn what_a_proxy_says_of_the_pod_is_kept_with_the_failure() {
+    let address = answer(
+        b"HTTP/1.1 502 Bad Gateway\r\nx-highwater-upstream: worker=1;tries=1;pod=v1-2;conn=9;opened=1;\
+          served=3;idle=7;start=1;end=2;error=reset\r\ncontent-length: 0\r\n\r\n",
+    );
+    let mut lab = Lab::new(address, 10);
+    lab.proxy = Some(address);
+    let seen = lab.run();
+    seen.all(Outcome::Status502);
+    let failure = &seen.failures[0];
+    let hop = failure.hop.as_ref().unwrap();
+    assert_eq!((failure.pod.as_deref(), hop.consumer), (Some("v1-2"), 1));
+    assert_eq!(hop.error, Some(highwater_model::outcome::HopError::Reset));
+    assert_eq!(hop.connection.as_ref().unwrap().served, 3);
+    assert!(failure.request_id.is_some());
+}
+
+#[test]
+fn a_stall_of_the_server_is_in_the_latency_of_every_request_that_it_held_up() {
+    // One connection, one stall of a second: coordinated omission would show one slow request.
+    let address = serve(|mut stream| {
+        let mut count = 0;
+        while read_request(&mut stream) {
+            count += 1;
+            if count == 20 {
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            if stream.write_all(OK).is_err() {
+                return;
+            }
+        }
+    });
+    let mut lab = Lab::new(address, 100);
+    lab.traffic.max_connections = 1;
+    lab.traffic.phases[0] = Phase {
+        hold: Some(RatePerSec(100.0)),
+        for_: Some(Nanos::from_secs(2)),
+        ..Phase::default()
+    };
+    let seen = lab.run();
+    seen.all(Outcome::Ok);
+    // About 100 requests were owed within the stall; the k-th of them waited 1 s - k * 10 ms.
+    let over_half =
+        seen.latency.len() as f64 * (1.0 - seen.latency.percentile_below(500_000_000) / 100.0);
+    assert!((40.0..=70.0).contains(&over_half), "{over_half} requests above 500 ms");
+    assert!(seen.latency.max() >= 990_000_000);
+}

@@ -1,0 +1,138 @@
+//! The service or command.
+
+use alloc::{collections::BTreeSet, format};
+
+use super::{ENTRIES_MAX, Problems, check_name, deployment};
+use crate::{
+    spec::{EnvVar, Misbehaviour, Service, Target},
+    units::Bytes,
+};
+
+/// The largest response body of the bundled service.
+const RESPONSE_BYTES_MAX: Bytes = Bytes(64 << 20);
+/// The longest argument and the longest value of a variable: Linux' `MAX_ARG_STRLEN`.
+const ARGUMENT_BYTES_MAX: usize = 128 << 10;
+/// The variables through which the command learns its address.
+const OWN_VARIABLES: [&str; 2] = ["PORT", "HOST"];
+
+pub(super) fn check(found: &mut Problems, target: &Target) {
+    match (&target.service, &target.command) {
+        (Some(_), Some(_)) => {
+            found.add("target.command", "stands beside `service`; a target is one or the other")
+        }
+        (Some(service), None) => check_service(found, service),
+        (None, Some(command)) => check_command(found, "target.command", command),
+        (None, None) => {}
+    }
+    if !target.env.is_empty() && target.command.is_none() {
+        found.add("target.env", "goes with `command`; the bundled service reads no variable");
+    }
+    check_env(found, &target.env);
+    deployment::check(found, target);
+    check_misbehave(found, "target.misbehave", target, &target.misbehave);
+}
+
+fn check_service(found: &mut Problems, service: &Service) {
+    let path = "target.service";
+    found.check_span(format!("{path}.cpu"), service.cpu);
+    found.check_distribution(&format!("{path}.latency"), &service.latency);
+    if service.body > RESPONSE_BYTES_MAX {
+        found.add(format!("{path}.body"), format!("must be {RESPONSE_BYTES_MAX} at most"));
+    }
+    found.check_span(format!("{path}.startup"), service.startup);
+    found.check_span(format!("{path}.drain.delay"), service.drain.delay);
+    found.check_span_above_zero(format!("{path}.drain.deadline"), service.drain.deadline);
+    if service.drain.deadline < service.drain.delay {
+        found.add(
+            format!("{path}.drain.deadline"),
+            format!(
+                "{} is over before the delay of {} is; both count from SIGTERM",
+                service.drain.deadline, service.drain.delay
+            ),
+        );
+    }
+    if let Some(idle) = service.idle_timeout {
+        found.check_span_above_zero(format!("{path}.idleTimeout"), idle);
+    }
+    found.check_entries(&format!("{path}.dependencies"), service.dependencies.len());
+    let mut seen = BTreeSet::new();
+    for (index, dependency) in service.dependencies.iter().enumerate() {
+        let path = format!("{path}.dependencies[{index}]");
+        check_name(found, &format!("{path}.name"), &dependency.name);
+        if !seen.insert(&dependency.name) {
+            found.add(
+                format!("{path}.name"),
+                format!("another dependency is called `{}` too", dependency.name),
+            );
+        }
+        found.check_span(format!("{path}.close"), dependency.close);
+    }
+}
+
+/// A program and its arguments, as the operating system takes them.
+pub(super) fn check_command(found: &mut Problems, path: &str, command: &[alloc::string::String]) {
+    if command.first().is_none_or(|program| program.trim().is_empty()) {
+        found.add(
+            path,
+            "is empty; give a program and its arguments: [./server, --port, \"{port}\"]",
+        );
+    }
+    found.check_entries(path, command.len());
+    for (index, argument) in command.iter().enumerate().take(ENTRIES_MAX) {
+        if argument.contains('\0') || argument.len() > ARGUMENT_BYTES_MAX {
+            found.add(
+                format!("{path}[{index}]"),
+                format!("has a zero byte or is longer than {ARGUMENT_BYTES_MAX} bytes"),
+            );
+        }
+    }
+}
+
+fn check_env(found: &mut Problems, env: &[EnvVar]) {
+    found.check_entries("target.env", env.len());
+    let mut seen = BTreeSet::new();
+    for (index, variable) in env.iter().enumerate() {
+        let path = format!("target.env[{index}]");
+        let name = variable.name.as_str();
+        let is_legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty()
+            || name.len() > ARGUMENT_BYTES_MAX
+            || name.starts_with(|c: char| c.is_ascii_digit())
+            || !name.chars().all(is_legal)
+        {
+            found.add(
+                format!("{path}.name"),
+                "is no variable's name; use letters, digits and underscores",
+            );
+        } else if OWN_VARIABLES.contains(&name) {
+            found
+                .add(format!("{path}.name"), format!("`{name}` is set for each pod; leave it out"));
+        } else if !seen.insert(name) {
+            found.add(format!("{path}.name"), format!("`{name}` is set twice"));
+        }
+        if variable.value.contains('\0') || variable.value.len() > ARGUMENT_BYTES_MAX {
+            found.add(
+                format!("{path}.value"),
+                format!("has a zero byte or is longer than {ARGUMENT_BYTES_MAX} bytes"),
+            );
+        }
+    }
+}
+
+/// Wrong behaviours are the bundled service's, each once.
+pub(super) fn check_misbehave(
+    found: &mut Problems,
+    path: &str,
+    target: &Target,
+    misbehave: &[Misbehaviour],
+) {
+    if target.command.is_some() && !misbehave.is_empty() {
+        found.add(path, "goes with the bundled service; a command behaves as it does");
+    }
+    let mut seen = BTreeSet::new();
+    for (index, wrong) in misbehave.iter().enumerate() {
+        if !seen.insert(wrong) {
+            found.add(format!("{path}[{index}]"), format!("`{wrong}` is named twice"));
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Targets and their Deployments.
+
+use serde_json::json;
+use std::format;
+
+use super::check_rows;
+
+#[test]
+fn targets_that_contradict_themselves_are_refused() {
+    let both = json!({"service": {}, "command": ["a"]});
+    let wrong_command = json!({"command": ["a"], "misbehave": ["stay-ready"]});
+    let env = |name: &str| json!({"command": ["a"], "env": [{"name": name, "value": "1"}]});
+    check_rows(&[
+        ("/target", both, "target.command", "one or the other"),
+        ("/target/command", json!([]), "target.command", "is empty"),
+        ("/target/command", json!([" "]), "target.command", "is empty"),
+        ("/target/command", json!(["a", "b\u{0}"]), "target.command[1]", "zero byte"),
+        ("/target", wrong_command, "target.misbehave", "bundled service"),
+        ("/target/misbehave", json!(["stay-ready", "stay-ready"]), "target.misbehave[1]", "twice"),
+        ("/target", env("1A"), "target.env[0].name", "no variable"),
+        ("/target", env("A=B"), "target.env[0].name", "no variable"),
+        ("/target", env("PORT"), "target.env[0].name", "leave it out"),
+        ("/target/env", json!([{"name": "A"}]), "target.env", "goes with"),
+        (
+            "/target/service/drain",
+            json!({"delay": "9s", "deadline": "8s"}),
+            "target.service.drain.deadline",
+            "before the delay",
+        ),
+        ("/target/service/body", json!("1Gi"), "target.service.body", "at most"),
+        (
+            "/target/service/latency",
+            json!({"exponential": {"mean": "100h"}}),
+            "target.service.latency",
+            "above",
+        ),
+        (
+            "/target/service/dependencies",
+            json!([{"name": "db"}, {"name": "db"}]),
+            "target.service.dependencies[1].name",
+            "too",
+        ),
+        ("/path/proxyWorkers", json!(0), "path.proxyWorkers", "between"),
+        ("/path/clients", json!(257), "path.clients", "between"),
+        ("/path/idleTimeout", json!("0s"), "path.idleTimeout", "above zero"),
+    ]);
+}
+
+#[test]
+fn deployments_that_the_api_server_refuses_are_refused() {
+    let deployment = |key: &str| format!("/target/deployment/{key}");
+    let rows = [
+        ("replicas", json!(1001), "replicas", "between"),
+        ("progressDeadlineSeconds", json!(0), "progressDeadlineSeconds", "above"),
+        (
+            "strategy",
+            json!({"type": "Recreate", "rollingUpdate": {}}),
+            "strategy.rollingUpdate",
+            "Recreate",
+        ),
+        (
+            "strategy/rollingUpdate",
+            json!({"maxSurge": "0%", "maxUnavailable": 0}),
+            "strategy.rollingUpdate",
+            "both 0",
+        ),
+        (
+            "strategy/rollingUpdate/maxUnavailable",
+            json!("101%"),
+            "strategy.rollingUpdate.maxUnavailable",
+            "100%",
+        ),
+        (
+            "strategy/rollingUpdate/maxSurge",
+            json!(4_000_000_000_u32),
+            "strategy.rollingUpdate.maxSurge",
+            "at most",
+        ),
+        ("template/lifecycle", json!({"preStop": {}}), "template.lifecycle.preStop", "exactly one"),
+        (
+            "template/lifecycle",
+            json!({"preStop": {"sleep": {"seconds": 31}}}),
+            "template.lifecycle.preStop.sleep.seconds",
+            "terminationGrace",
+        ),
+        (
+            "template/lifecycle",
+            json!({"preStop": {"exec": {"command": []}}}),
+            "template.lifecycle.preStop.exec.command",
+            "is empty",
+        ),
+        ("template/readinessProbe", json!({}), "template.readinessProbe", "exactly one"),
+        ("template/readinessProbe/tcpSocket", json!({}), "template.readinessProbe", "exactly one"),
+        (
+            "template/readinessProbe/periodSeconds",
+            json!(0),
+            "template.readinessProbe.periodSeconds",
+            "between",
+        ),
+        (
+            "template/readinessProbe/timeoutSeconds",
+            json!(0),
+            "template.readinessProbe.timeoutSeconds",
+            "between",
+        ),
+        (
+            "template/readinessProbe/failureThreshold",
+            json!(0),
+            "template.readinessProbe.failureThreshold",
+            "between",
+        ),
+        (
+            "template/readinessProbe/terminationGracePeriodSeconds",
+            json!(5),
+            "template.readinessProbe.terminationGracePeriodSeconds",
+            "readiness",
+        ),
+        (
+            "template/livenessProbe",
+            json!({"tcpSocket": {}, "successThreshold": 2}),
+            "template.livenessProbe.successThreshold",
+            "must be 1",
+        ),
+        (
+            "template/readinessProbe/httpGet/port",
+            json!("admin"),
+            "template.readinessProbe.httpGet.port",
+            "no port",
+        ),
+        (
+            "template/readinessProbe/httpGet/port",
+            json!(0),
+            "template.readinessProbe.httpGet.port",
+            "between",
+        ),
+        (
+            "template/readinessProbe/httpGet/path",
+            json!("readyz"),
+            "template.readinessProbe.httpGet.path",
+            "begin with",
+        ),
+        (
+            "template/readinessProbe/httpGet/scheme",
+            json!("ftp"),
+            "template.readinessProbe.httpGet.scheme",
+            "HTTPS",
+        ),
+        (
+            "template/resources",
+            json!({"requests": {"cpu": 2}, "limits": {"cpu": 1}}),
+            "template.resources.requests.cpu",
+            "limit",
+        ),
+    ];
+    for (key, value, path, fragment) in rows {
+        let path = format!("target.deployment.{path}");
+        check_rows(&[(&deployment(key), value, &path, fragment)]);
+    }
+}

@@ -1,0 +1,199 @@
+//! Phases and requests.
+
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
+
+use super::{CONNECTIONS_MAX, LENGTH_MAX, Problems, REQUESTS_MAX, check_name};
+use crate::{
+    spec::{Header, PhaseShape, RequestKind, Traffic},
+    time::Nanos,
+};
+
+/// The longest request path and the longest header value: what common servers accept in a line.
+const LINE_BYTES_MAX: usize = 8 << 10;
+/// The most bytes of all headers of a request: what common servers accept.
+const HEADERS_BYTES_MAX: usize = 16 << 10;
+/// The longest body, sent or expected; it is held in memory once per kind.
+const BODY_BYTES_MAX: usize = 1 << 20;
+/// The headers that the load engine writes itself.
+const OWN_HEADERS: [&str; 4] = ["host", "content-length", "connection", "transfer-encoding"];
+
+/// The names of the phases, in order: the given ones, and `hold-1`, `ramp-1`, `hold-2` ... where
+/// none is given.
+///
+/// *Behaviour*: the number counts all phases of that shape, named ones too, so that naming one
+/// phase does not rename the others. A phase without a shape counts by the key it has.
+pub fn phase_names(traffic: &Traffic) -> Vec<String> {
+    let (mut holds, mut ramps) = (0, 0);
+    let mut names = Vec::with_capacity(traffic.phases.len());
+    for phase in &traffic.phases {
+        let (shape, count) =
+            if phase.ramp.is_some() { ("ramp", &mut ramps) } else { ("hold", &mut holds) };
+        *count += 1;
+        names.push(phase.name.clone().unwrap_or_else(|| format!("{shape}-{count}")));
+    }
+    names
+}
+
+/// How long the traffic lasts: the sum of its phases; saturates.
+pub fn total_length(traffic: &Traffic) -> Nanos {
+    traffic
+        .phases
+        .iter()
+        .filter_map(|phase| phase.for_.or(phase.over))
+        .fold(Nanos::ZERO, |sum, lasts| sum + lasts)
+}
+
+/// How many requests the traffic owes on average: the area below the rate over time. Phases
+/// without a shape count as nothing.
+pub fn expected_requests(traffic: &Traffic) -> f64 {
+    let (mut expected, mut before) = (0.0, 0.0);
+    for shape in traffic.phases.iter().filter_map(|phase| phase.shape().ok()) {
+        let (from, to, lasts) = match shape {
+            PhaseShape::Hold { rate, lasts } => (rate.0, rate.0, lasts),
+            PhaseShape::Ramp { from, to, lasts } => {
+                (from.map_or(before, |rate| rate.0), to.0, lasts)
+            }
+        };
+        expected += (from + to) / 2.0 * lasts.as_secs_f64();
+        before = to;
+    }
+    expected
+}
+
+pub(super) fn check(found: &mut Problems, traffic: &Traffic) {
+    check_phases(found, traffic);
+    found.check_entries("traffic.requests", traffic.requests.len());
+    for (index, request) in traffic.requests.iter().enumerate() {
+        check_request(found, &format!("traffic.requests[{index}]"), request);
+    }
+    found.check_span_above_zero("traffic.timeout", traffic.timeout);
+    found.check_within("traffic.maxConnections", traffic.max_connections, 1, CONNECTIONS_MAX);
+}
+
+fn check_phases(found: &mut Problems, traffic: &Traffic) {
+    if traffic.phases.is_empty() {
+        found.add("traffic.phases", "is empty; give a phase such as {hold: 50/s, for: 20s}");
+        return;
+    }
+    found.check_entries("traffic.phases", traffic.phases.len());
+    for (index, phase) in traffic.phases.iter().enumerate() {
+        let path = format!("traffic.phases[{index}]");
+        if let Err(problem) = phase.shape() {
+            found.add(path.as_str(), problem);
+        }
+        if let Some(name) = &phase.name {
+            check_name(found, &format!("{path}.name"), name);
+        }
+        for (key, span) in [("for", phase.for_), ("over", phase.over)] {
+            if let Some(span) = span {
+                found.check_span_above_zero(format!("{path}.{key}"), span);
+            }
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for (index, name) in phase_names(traffic).into_iter().enumerate() {
+        if let Some(name) = seen.replace(name) {
+            let path = format!("traffic.phases[{index}].name");
+            found.add(path, format!("another phase is called `{name}` too"));
+        }
+    }
+    let length = total_length(traffic);
+    if length > LENGTH_MAX {
+        found.add("traffic.phases", format!("last {length} in all; {LENGTH_MAX} is the most"));
+    }
+    let expected = expected_requests(traffic);
+    if expected > REQUESTS_MAX {
+        found.add(
+            "traffic.phases",
+            format!("owe about {expected:.3e} requests; {REQUESTS_MAX:e} is the most"),
+        );
+    } else if expected == 0.0 && traffic.phases.iter().all(|phase| phase.shape().is_ok()) {
+        found.add("traffic.phases", "owe no request at all; give one a rate above 0/s");
+    }
+}
+
+fn check_request(found: &mut Problems, path: &str, request: &RequestKind) {
+    match request.method_and_path() {
+        None => found.add(
+            path,
+            "needs exactly one of get, post, put, patch, delete and head, such as `get: /work`",
+        ),
+        Some((method, target)) => {
+            let key = format!("{path}.{}", method.to_ascii_lowercase());
+            check_request_target(found, key, target);
+        }
+    }
+    if let Some(weight) = request.weight
+        && !(weight.is_finite() && weight > 0.0)
+    {
+        found.add(format!("{path}.weight"), "must be a number above zero");
+    }
+    if let Some(timeout) = request.timeout {
+        found.check_span_above_zero(format!("{path}.timeout"), timeout);
+    }
+    check_headers(found, path, &request.headers);
+    let expected = request.expect.as_ref();
+    for (key, body) in [
+        ("body", request.body.as_ref()),
+        ("expect.body", expected.and_then(|expect| expect.body.as_ref())),
+    ] {
+        if body.is_some_and(|body| body.len() > BODY_BYTES_MAX) {
+            found.add(format!("{path}.{key}"), format!("is longer than {BODY_BYTES_MAX} bytes"));
+        }
+    }
+    if let Some(status) = expected.and_then(|expect| expect.status)
+        && !(200..=599).contains(&status)
+    {
+        found.add(format!("{path}.expect.status"), "must lie between 200 and 599");
+    }
+}
+
+/// What stands in a request line (RFC 9112 section 3.2.1): no fragment, no space, only ASCII.
+fn check_request_target(found: &mut Problems, key: String, target: &str) {
+    if !target.starts_with('/') {
+        found.add(key, format!("`{target}` must begin with `/`"));
+    } else if target.len() > LINE_BYTES_MAX {
+        found.add(key, format!("is longer than {LINE_BYTES_MAX} bytes"));
+    } else if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        found.add(
+            key,
+            "has a space, a `#` or a character that is not ASCII; write it as %20 and the like",
+        );
+    }
+}
+
+fn check_headers(found: &mut Problems, path: &str, headers: &[Header]) {
+    found.check_entries(&format!("{path}.headers"), headers.len());
+    for (index, header) in headers.iter().enumerate() {
+        let path = format!("{path}.headers[{index}]");
+        check_header(found, &path, &header.name, &header.value);
+        if OWN_HEADERS.contains(&header.name.to_ascii_lowercase().as_str()) {
+            found.add(
+                format!("{path}.name"),
+                format!("`{}` is written by the load engine; leave it out", header.name),
+            );
+        }
+    }
+    let bytes: usize =
+        headers.iter().map(|header| header.name.len() + header.value.len() + ": \r\n".len()).sum();
+    if bytes > HEADERS_BYTES_MAX {
+        found.add(
+            format!("{path}.headers"),
+            format!("are longer than {HEADERS_BYTES_MAX} bytes in all"),
+        );
+    }
+}
+
+/// A header that no server may read as two (RFC 9110 section 5.1 and 5.5).
+pub(super) fn check_header(found: &mut Problems, path: &str, name: &str, value: &str) {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || name.len() > 256 || !name.bytes().all(is_token) {
+        let name: String = name.escape_debug().take(64).collect();
+        found.add(format!("{path}.name"), format!("`{name}` is no header's name"));
+    }
+    if value.chars().any(|c| c != '\t' && c.is_control()) {
+        found.add(format!("{path}.value"), "has a line break or another control character");
+    } else if value.len() > LINE_BYTES_MAX {
+        found.add(format!("{path}.value"), format!("is longer than {LINE_BYTES_MAX} bytes"));
+    }
+}
