@@ -53,8 +53,7 @@ golden:
 # Each wrong behaviour ten times on both paths: found in at least nine, and only it (20 minutes)
 [group('long')]
 matrix TIMES="10":
-    HIGHWATER_REPEAT={{ TIMES }} cargo test --locked -p highwater --test local is_found -- --nocapture
-    HIGHWATER_REPEAT={{ TIMES }} cargo test --locked -p highwater --test local and_nothing_else -- --nocapture
+    HIGHWATER_REPEAT={{ TIMES }} cargo test --locked -p highwater --test local is_found_and_nothing_else -- --test-threads 4
 
 # The correct service in 112 transitions on each of the four paths: nothing lost (6 minutes)
 [group('long')]

@@ -396,7 +396,7 @@ fn what_cannot_be_carried_out_is_said_with_the_right_exit_code() {
         ),
         ("a: [1\n", &[], 2, "not YAML"),
         ("", &[], 2, "the file is empty"),
-        (ROLLOUT, &["name=../../etc"], 2, "lower-case letters"),
+        (ROLLOUT, &["name=../../etc"], 2, "other characters"),
     ];
     for (scenario, sets, code, word) in rows {
         let lab = Lab::new(scenario);

@@ -307,10 +307,9 @@ impl RunRecord {
             .keys()
             .next_back()
             .map(|(second, _)| Timestamp((second + 1) * highwater_model::time::SECOND));
-        match &self.footer {
-            Some(footer) => footer.end,
-            None => last_event.max(last_window).unwrap_or_default(),
-        }
+        let footer = self.footer.as_ref().map(|footer| footer.end);
+        // A run that failed has a footer that does not know its end.
+        last_event.max(footer).max(last_window.filter(|_| footer.is_none())).unwrap_or_default()
     }
 }
 

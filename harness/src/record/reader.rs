@@ -136,3 +136,133 @@ fn header(line: &[u8], is_whole: bool, path: &Path) -> Result<RunRecord, ReadErr
         Err(source) => Err(ReadError::Damaged { path: path.to_owned(), line: 1, source }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{
+        BackendKind, EndReason, Footer, Header, Limits, PhasePlan, Sink as _, Window, Writer,
+    };
+    use highwater_model::{
+        event::{Event, EventKind, Source},
+        time::{Nanos, Timestamp},
+    };
+    use proptest::prelude::*;
+
+    fn header() -> Header {
+        let text = r#"{"name":"test","traffic":{"phases":[{"hold":"1/s","for":"1s"}]}}"#;
+        Header {
+            schema: SCHEMA.into(),
+            backend: BackendKind::Local,
+            seed: 1,
+            scenario: serde_json::from_str(text).unwrap(),
+            phases: vec![PhasePlan {
+                name: "hold-1".into(),
+                start: Nanos::ZERO,
+                end: Nanos::from_secs(1),
+            }],
+        }
+    }
+
+    fn whole() -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.jsonl");
+        let mut writer = Writer::create(&path, header()).unwrap();
+        for seq in 0..3 {
+            let at = Timestamp(5 - seq);
+            let kind = EventKind::TrafficStarted;
+            let event = Event { at, seq, source: Source::Load, precision: None, kind };
+            writer.line(Line::Event(event)).unwrap();
+        }
+        for owed in [3, 4] {
+            let window = Window { second: 1, phase: 0, owed, outcomes: Default::default() };
+            writer.line(Line::Window(window)).unwrap();
+        }
+        let footer = Footer {
+            end: Timestamp(9),
+            reason: EndReason::Completed,
+            message: String::new(),
+            lines: 0,
+            limits: Limits::default(),
+        };
+        writer.line(Line::Footer(footer)).unwrap();
+        writer.flush().unwrap();
+        std::fs::read(&path).unwrap()
+    }
+
+    fn open(bytes: &[u8]) -> Result<RunRecord, ReadError> {
+        read_from(bytes, Path::new("record.jsonl"))
+    }
+
+    #[test]
+    fn a_whole_record_reads_back_in_order_and_windows_add_up() {
+        let record = open(&whole()).unwrap();
+        assert_eq!(record.header, header());
+        let order: Vec<u64> = record.events.iter().map(|event| event.at.0).collect();
+        assert_eq!(order, [3, 4, 5]);
+        assert_eq!(record.totals().owed, 7);
+        assert_eq!(record.footer.map(|footer| footer.lines), Some(6));
+    }
+
+    #[test]
+    fn a_record_that_was_cut_off_anywhere_opens_as_far_as_it_got_or_says_why_not() {
+        let whole = whole();
+        let header_ends = whole.iter().position(|byte| *byte == b'\n').unwrap();
+        for length in 0..whole.len() {
+            match open(&whole[..length]) {
+                Ok(record) => {
+                    assert!(length >= header_ends, "at {length}");
+                    assert!(record.footer.is_none() || length == whole.len() - 1, "at {length}");
+                }
+                Err(error) => {
+                    assert!(length <= header_ends, "at {length}: {error}");
+                    assert!(matches!(error, ReadError::Empty { .. }));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lines_that_are_missing_make_the_footer_void() {
+        let whole = String::from_utf8(whole()).unwrap();
+        let fewer: Vec<&str> =
+            whole.lines().enumerate().filter(|(n, _)| *n != 2).map(|(_, line)| line).collect();
+        assert_eq!(open((fewer.join("\n") + "\n").as_bytes()).unwrap().footer, None);
+    }
+
+    #[test]
+    fn foreign_and_damaged_records_are_refused_with_the_reason() {
+        let text = String::from_utf8(whole()).unwrap();
+        let newer = text.replacen("record/v1", "record/v7", 1);
+        let damaged = text.replacen("\"seq\":1", "\"seq\":x", 1);
+        for (bytes, word) in [
+            (newer.as_str(), "it says `highwater.record/v7`"),
+            (damaged.as_str(), "line 3"),
+            ("{}\n", "it says `nothing`"),
+            ("hello\n", "no JSON"),
+            ("", "is empty"),
+        ] {
+            let error = open(bytes.as_bytes()).expect_err(word).to_string();
+            assert!(error.contains(word), "{error}");
+        }
+        assert!(read(Path::new("/nowhere")).expect_err("missing").to_string().contains("/nowhere"));
+    }
+
+    #[test]
+    fn a_record_file_is_never_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.jsonl");
+        Writer::create(&path, header()).unwrap();
+        assert!(Writer::create(&path, header()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_after_the_header_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let whole = whole();
+            let header_ends = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+            let _ = open(&[&whole[..header_ends], &bytes].concat());
+            let _ = open(&bytes);
+        }
+    }
+}
