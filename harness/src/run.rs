@@ -14,6 +14,7 @@ use crate::{
     analyze::{self, Analysis, Summary, Verdict},
     backend::{Backend, Control, Progress, local::Local},
     cli::{self, RunArgs},
+    limits,
     plan::Plan,
     record::{self, EndReason, Footer, Line, Sink as _, Writer, folder},
     report, scenario,
@@ -44,6 +45,7 @@ pub fn run(args: &RunArgs) -> u8 {
         Ok(plan) => plan,
         Err(error) => return bad_input(error),
     };
+    limits::raise_descriptors();
     let mut backend = Local::default();
     if let Err(error) = backend.check(&plan) {
         return bad_input(error);
@@ -86,13 +88,7 @@ fn carry_out(
     let mut writer = Writer::create(&record_path, plan.header(backend.kind()))
         .map_err(|error| doing("making the record")(io::Error::other(error)))?;
     let mut live = Live::new();
-    live.say(&format!(
-        "{}: {} on {}; results go to {}",
-        plan.scenario.name,
-        plan.scenario.description,
-        backend.kind().name(),
-        path.display()
-    ));
+    live.say(&headline(plan, backend.kind().name(), &path));
     let mut control =
         Control { interrupts: interrupts(), progress: &mut |progress| live.progress(progress) };
     let ended = backend.run(plan, &mut writer, &mut control);
@@ -105,11 +101,22 @@ fn carry_out(
         cli::complain(reason);
     }
     if let Err(error) = finished {
-        cli::complain(error);
+        // The reason that ended the run may be this very one, and was told.
+        if failed.is_none() {
+            cli::complain(error);
+        }
         return Ok(cli::NOT_CARRIED_OUT);
     }
     drop(writer);
     finish(&path, &provenance)
+}
+
+/// What a run says first.
+fn headline(plan: &Plan, backend: &str, path: &Path) -> String {
+    let scenario = &plan.scenario;
+    let separator = if scenario.description.is_empty() { "" } else { ": " };
+    let (name, description) = (&scenario.name, &scenario.description);
+    format!("{name}{separator}{description}\nbackend {backend}, results in {}", path.display())
 }
 
 /// Reads the record back and reports on it: what is reported is what is recorded.
@@ -153,7 +160,7 @@ fn footer(ended: &Result<crate::backend::Ended, crate::backend::BackendError>) -
         Ok(ended) => (ended.reason, ended.end, String::new()),
         Err(error) => (EndReason::Failed, Timestamp::ZERO, error.to_string()),
     };
-    Footer { end, reason, message, lines: 0, limits: machine_limits() }
+    Footer { end, reason, message, lines: 0, limits: limits::of_machine() }
 }
 
 /// Counts Ctrl-C and SIGTERM from a thread of its own, whatever the backend does meanwhile.
@@ -180,22 +187,6 @@ fn interrupts() -> watch::Receiver<u32> {
         });
     });
     counted
-}
-
-/// The limits that a generator on this machine may run into; 0 where they cannot be told.
-fn machine_limits() -> record::Limits {
-    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let range: Vec<u64> = range.split_whitespace().filter_map(|part| part.parse().ok()).collect();
-    let ports = match range[..] {
-        [first, last] => last.saturating_sub(first) + 1,
-        _ => 0,
-    };
-    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    record::Limits {
-        cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
-        descriptors: descriptors.unwrap_or(u64::MAX),
-        ports,
-    }
 }
 
 /// `summary.json` as text.
@@ -251,7 +242,7 @@ fn provenance(loaded: &scenario::Loaded) -> folder::Provenance {
             .and_then(|line| line.split_once(':'))
             .map(|(_, name)| name.trim().into())
             .unwrap_or_default(),
-        cores: machine_limits().cores,
+        cores: limits::of_machine().cores,
         scenario: loaded.origin.to_string(),
         note: String::new(),
     }

@@ -156,7 +156,7 @@ fn close_listener_first_is_found_and_nothing_else() {
 
 #[test]
 fn ready_before_listening_is_found_and_nothing_else() {
-    is_found("ready-before-listening", Cause::PrematureReady, &["target.service.startup=3s"]);
+    is_found("ready-before-listening", Cause::PrematureReady, &[]);
 }
 
 #[test]

@@ -37,8 +37,9 @@ use crate::{
 const BACKLOG: i32 = 1024;
 /// How long a connection may take to bring its first request once the listener is closed.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
-/// How long `ready-before-listening` is ready before it listens, at least.
-const PREMATURE_MIN: Duration = Duration::from_millis(1_500);
+/// How long `ready-before-listening` is ready before it listens, at least: longer than a readiness
+/// probe and the usual propagation together, so that clients do come while it does not.
+const PREMATURE_MIN: Duration = Duration::from_secs(5);
 /// The pause after an error of accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

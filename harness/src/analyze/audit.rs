@@ -98,22 +98,29 @@ pub fn audit(record: &RunRecord, requests: &Requests, lag: &Percentiles) -> Audi
             "The generator was up to {lag_text} late (p99): differences in latency below that are its own"
         ));
     }
-    let backlog = record
-        .samples
-        .iter()
-        .map(|sample| sample.owed.saturating_sub(sample.sent))
-        .max()
-        .unwrap_or(0);
-    judge.fact(
-        "owed and not yet sent at a second's end, at most",
-        backlog.to_string(),
-        "told only".into(),
-        true,
-    );
+    worst_second(record, &mut judge);
     cpu(record, &mut judge);
     limits(record, &mut judge);
     judge.0.trusted = judge.0.reasons.is_empty();
     judge.0
+}
+
+/// The second in which the fewest of the owed requests were sent.
+fn worst_second(record: &RunRecord, judge: &mut Judge) {
+    let seconds = record.samples.windows(2).map(|pair| {
+        (
+            pair[1].owed - pair[0].owed.min(pair[1].owed),
+            pair[1].sent - pair[0].sent.min(pair[1].sent),
+        )
+    });
+    let worst = seconds.min_by_key(|(owed, sent)| *sent as i64 - *owed as i64);
+    let (owed, sent) = worst.unwrap_or_default();
+    judge.fact(
+        "sent against owed, worst second",
+        format!("{sent} of {owed}"),
+        "told only".into(),
+        true,
+    );
 }
 
 fn cpu(record: &RunRecord, judge: &mut Judge) {

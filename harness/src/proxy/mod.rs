@@ -134,7 +134,7 @@ impl From<&Args> for Config {
 /// *Behaviour*: returns 0 after `stop`; 3 when stdin ended without it (the harness died), or when
 /// the proxy could not start. What went wrong goes to stderr.
 pub fn main_with(args: Args) -> ExitCode {
-    raise_descriptor_limit();
+    crate::limits::raise_descriptors();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("starting the proxy's runtime failed: {error}")),
@@ -151,16 +151,6 @@ pub fn main_with(args: Args) -> ExitCode {
         Ok(Ended::ControllerGone) => fail("the proxy's stdin ended without a stop"),
         Err(error) => fail(&error.to_string()),
     }
-}
-
-/// One connection down and one up for each request in flight: the usual soft limit of 1,024 is
-/// soon reached. Raised as far as the hard limit allows; a refusal leaves things as they were.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let raised = Rlimit { current: maximum, maximum };
-    // The old limit stays if this fails, and EMFILE is then reported as `connect-other`.
-    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 fn fail(message: &str) -> ExitCode {

@@ -58,6 +58,8 @@ struct Driver<'a> {
     revisions: Vec<Vec<Misbehaviour>>,
     proxy: Option<Proxy>,
     views: BTreeMap<u32, Vec<u32>>,
+    /// The versions that the proxy's workers were told of and do not follow yet.
+    unapplied: BTreeMap<u32, u64>,
     engine: Option<load::Handle>,
     messages: mpsc::Sender<Message>,
     actions: VecDeque<PlannedAction>,
@@ -121,6 +123,7 @@ impl<'a> Driver<'a> {
             revisions: vec![scenario.target.misbehave.clone()],
             proxy: None,
             views: BTreeMap::new(),
+            unapplied: BTreeMap::new(),
             engine: None,
             messages,
             actions: plan.actions.iter().cloned().collect(),
@@ -310,12 +313,13 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Whether every consumer may choose a pod, or there is none to choose.
+    /// Whether every consumer may choose a pod and follows its view, or there is none to choose.
     fn has_views(&self) -> bool {
         let scenario = &self.plan.scenario;
         let consumers = scenario.path.consumers() as usize;
         let known = self.views.values().filter(|routed| !routed.is_empty()).count();
-        scenario.target.deployment.replicas == 0 || known == consumers
+        scenario.target.deployment.replicas == 0
+            || (known == consumers && self.unapplied.is_empty())
     }
 
     fn stop_traffic(&mut self) {
@@ -528,6 +532,7 @@ impl<'a> Driver<'a> {
                     let address = self.pod_addresses.get(pod)?.main();
                     Some(EndpointAddress { pod: self.cluster.pod_name(*pod).into(), address })
                 });
+                self.unapplied.insert(consumer, version);
                 let view = View { worker: consumer, version, endpoints: endpoints.collect() };
                 if let Err(error) = proxy.order(&ProxyControl::View(view)).await {
                     let reason = format!("it takes no orders any more: {error}");
@@ -629,7 +634,11 @@ impl<'a> Driver<'a> {
 
     fn proxy_report(&mut self, now: Timestamp, report: Report) -> Result<(), BackendError> {
         match report {
-            Report::Started { .. } | Report::ViewApplied { .. } | Report::Stats(_) => Ok(()),
+            Report::Started { .. } | Report::Stats(_) => Ok(()),
+            Report::ViewApplied { worker, version, .. } => {
+                self.unapplied.retain(|other, waits| *other != worker || *waits > version);
+                Ok(())
+            }
             Report::ClientGone { request_id: None, .. } => Ok(()),
             Report::ClientGone { request_id: Some(request_id), info } => {
                 let hop = info.to_hop(self.clock.start_mono_ns());
