@@ -209,7 +209,8 @@ fn deaf_pods(cases: &[Case<'_>], lives: &Lives) -> BTreeSet<String> {
     let last = cases.iter().map(|case| case.ended).max().unwrap_or_default();
     let is_deaf = |pod: &str, (first, until): (Timestamp, Timestamp)| {
         let Some(life) = lives.get(pod) else { return false };
-        let is_silent = life.containers.iter().all(|container| container.listening.is_none());
+        // Of one that tells of its life it is known.
+        let is_silent = life.containers.iter().all(|container| !container.tells);
         let end = life.deletion.map_or(last, |deletion| deletion.at).min(last);
         is_silent && until.since(first) > NEVER_LISTENED && until + NEVER_LISTENED >= end
     };
@@ -251,50 +252,35 @@ impl Facts<'_> {
     fn refused(&self, case: &Case<'_>, pod: &str, life: &PodLife) -> Cause {
         let at = case.ended;
         let Some(container) = life.container_at(at) else { return Cause::PrematureReady };
-        if let Some(cause) = self.end_of(container, pod, life, at) {
-            return cause;
-        }
         let listens = container.listening.is_some_and(|listening| listening <= at);
-        if listens {
-            // It said that it listens, and nobody ended it: not on this address.
-            return Cause::WrongBind;
+        let not_yet = || {
+            // A container that is being restarted: what ended the one before it is the cause.
+            let before = life.container_before(at);
+            before.and_then(|before| self.end_of(before, pod, at)).unwrap_or(Cause::PrematureReady)
+        };
+        if container.tells && !listens {
+            // Whatever became of it later: nobody should have been sent to it yet.
+            return not_yet();
         }
-        // A container that is being restarted: what ended the one before it is the cause.
-        if let Some(cause) =
-            life.container_before(at).and_then(|before| self.end_of(before, pod, life, at))
-        {
+        if let Some(cause) = self.end_of(container, pod, at) {
             return cause;
         }
-        if self.deaf.contains(pod) { Cause::WrongBind } else { Cause::PrematureReady }
+        // It said that it listens, or was never heard on its address, and nobody ended it.
+        if listens || self.deaf.contains(pod) { Cause::WrongBind } else { not_yet() }
     }
 
     /// Why a container answers nobody any more at `at`; `None` if nothing has ended it yet.
-    fn end_of(
-        &self,
-        container: &Container,
-        pod: &str,
-        life: &PodLife,
-        at: Timestamp,
-    ) -> Option<Cause> {
+    fn end_of(&self, container: &Container, pod: &str, at: Timestamp) -> Option<Cause> {
         if container.probe_kill.is_some_and(|(killed, _)| killed <= at) {
             return Some(Cause::LivenessKill);
         }
-        if container.sigterm.is_some_and(|sigterm| sigterm <= at) {
-            let is_abrupt = self.is_abrupt(container, pod);
-            return Some(if is_abrupt { Cause::AbruptExit } else { Cause::TerminationRace });
+        match container.sigterm {
+            Some(sigterm) if sigterm > at => None,
+            Some(_) if self.is_abrupt(container, pod) => Some(Cause::AbruptExit),
+            Some(_) => Some(Cause::TerminationRace),
+            // It ended by itself, or was killed from outside.
+            None => has_just_exited(container, at).then_some(Cause::Crash),
         }
-        let has_exited =
-            container.exited.is_some_and(|(exited, _, _)| exited.0 <= (at + EXIT_LATENESS).0);
-        if !has_exited {
-            return None;
-        }
-        // It ended before its SIGTERM: by itself, or killed from outside.
-        let is_deleted = life.deletion.is_some_and(|deletion| deletion.at <= at);
-        Some(if is_deleted && container.sigterm.is_some() {
-            Cause::TerminationRace
-        } else {
-            Cause::Crash
-        })
     }
 
     /// Whether a container exited on SIGTERM without a drain. One that tells of its life says that
@@ -376,6 +362,11 @@ impl Facts<'_> {
                 .then_some(TransitionKind::End),
         }
     }
+}
+
+/// Whether a container has ended at `at`, its exit being noticed a little late.
+fn has_just_exited(container: &Container, at: Timestamp) -> bool {
+    container.exited.is_some_and(|(exited, _, _)| exited <= at + EXIT_LATENESS)
 }
 
 fn has_ended(life: &PodLife, at: Timestamp) -> bool {
@@ -484,7 +475,20 @@ mod tests {
     fn refusals_are_told_apart_by_the_phase_of_their_pod() {
         use LifecyclePhase as L;
         let tells = || running().lifecycle(1_010, L::Starting);
-        let rows: [(&str, Story, u64, Cause); 9] = [
+        let served = || deleted().lifecycle(1_500, L::Listening);
+        let rows: [(&str, Story, u64, Cause); 11] = [
+            (
+                "ended before it ever listened",
+                deleted().lifecycle(1_010, L::Starting).exited(10_002, 0, None),
+                10_500,
+                Cause::PrematureReady,
+            ),
+            (
+                "ends a moment later",
+                deleted().lifecycle(1_010, L::Starting).exited(10_002, 0, None),
+                9_999,
+                Cause::PrematureReady,
+            ),
             (
                 "ready before it listens",
                 tells().lifecycle(4_000, L::Listening),
@@ -500,19 +504,19 @@ mod tests {
             ),
             (
                 "closed its listener and drains",
-                deleted().lifecycle(10_001, L::ListenerClosed).exited(12_000, 0, None),
+                served().lifecycle(10_001, L::ListenerClosed).exited(12_000, 0, None),
                 11_000,
                 Cause::TerminationRace,
             ),
             (
                 "closed its listener, drained and is gone",
-                deleted().lifecycle(10_001, L::ListenerClosed).exited(10_020, 0, None),
+                served().lifecycle(10_001, L::ListenerClosed).exited(10_020, 0, None),
                 11_000,
                 Cause::TerminationRace,
             ),
             (
                 "exited without a drain",
-                deleted().lifecycle(10_001, L::Exiting).exited(10_002, 143, None),
+                served().lifecycle(10_001, L::Exiting).exited(10_002, 143, None),
                 11_000,
                 Cause::AbruptExit,
             ),
@@ -657,8 +661,12 @@ mod tests {
             ended: at(11_000),
             tries: 1,
         };
-        let story =
-            || deleted().lifecycle(10_001, LifecyclePhase::ListenerClosed).exited(12_000, 0, None);
+        let story = || {
+            deleted()
+                .lifecycle(1_500, LifecyclePhase::Listening)
+                .lifecycle(10_001, LifecyclePhase::ListenerClosed)
+                .exited(12_000, 0, None)
+        };
         let with = |error, outcome| Failure {
             pod: None,
             consumer: None,
