@@ -1,198 +1,170 @@
-//! The EndpointSlice and how its changes reach each consumer.
+//! The service's EndpointSlice, and its way to each consumer.
 //!
-//! *Source*: kubernetes/endpointslice `utils.go` (ready, serving, terminating), kubernetes v1.35
-//! `pkg/proxy/topology.go` (selection and fallback), KEP-1669 and KEP-1672.
+//! *Source*: kubernetes/endpointslice `utils.go` (which endpoint is ready, serving, terminating);
+//! `pkg/proxy/topology.go` (the fallback to terminating endpoints).
 
-use alloc::{collections::BTreeMap, format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
-use crate::{rng::Stream, spec::Distribution, time::Timestamp};
+use crate::{event::Endpoint, rng::Stream, spec::Distribution, time::Timestamp};
 
-/// An endpoint by its pod's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SliceEndpoint {
+/// An endpoint with its pod's number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
     /// The pod.
     pub pod: u32,
-    /// Its Ready condition.
-    pub serving: bool,
-    /// It is being deleted.
-    pub terminating: bool,
+    /// As it stands in the slice.
+    pub endpoint: Endpoint,
 }
 
-impl SliceEndpoint {
-    /// Serving and not terminating.
-    pub fn ready(self) -> bool {
-        self.serving && !self.terminating
+impl Entry {
+    /// The endpoint of a pod that has an address.
+    ///
+    /// *Source*: `podToEndpoint`: `serving` is the pod's Ready condition, `ready` is that and not
+    /// terminating.
+    pub fn new(pod: u32, name: &str, is_ready: bool, is_terminating: bool) -> Self {
+        Self {
+            pod,
+            endpoint: Endpoint {
+                pod: name.into(),
+                ready: is_ready && !is_terminating,
+                serving: is_ready,
+                terminating: is_terminating,
+            },
+        }
     }
 }
 
-/// The pods that a consumer of these endpoints may choose: the ready ones, or if there are none,
-/// those that still serve while they terminate.
-pub fn routed(endpoints: &[SliceEndpoint]) -> Vec<u32> {
-    let pods = |chosen: fn(SliceEndpoint) -> bool| {
-        endpoints
-            .iter()
-            .filter(|endpoint| chosen(**endpoint))
-            .map(|endpoint| endpoint.pod)
-            .collect::<Vec<_>>()
+/// The pods that kube-proxy chooses from: the ready ones; if there are none, those that still
+/// serve while they terminate.
+///
+/// *Source*: `pkg/proxy/topology.go`, `CategorizeEndpoints` (cluster policy).
+pub fn route(entries: &[Entry]) -> Vec<u32> {
+    let pick = |wanted: fn(&Endpoint) -> bool| -> Vec<u32> {
+        entries.iter().filter(|entry| wanted(&entry.endpoint)).map(|entry| entry.pod).collect()
     };
-    let ready = pods(SliceEndpoint::ready);
-    if ready.is_empty() { pods(|endpoint| endpoint.serving && endpoint.terminating) } else { ready }
+    let ready = pick(|endpoint| endpoint.ready);
+    if ready.is_empty() { pick(|endpoint| endpoint.serving && endpoint.terminating) } else { ready }
 }
 
-/// The slice, its versions on their way, and what each consumer has applied.
+/// The EndpointSlice controller: writes what the pods are, some time after they changed. Changes
+/// within that time are written together.
 #[derive(Clone, Debug)]
-pub struct Propagation {
+pub struct Slice {
     delay: Distribution,
-    version: u64,
-    endpoints: Vec<SliceEndpoint>,
-    versions: BTreeMap<u64, Vec<SliceEndpoint>>,
-    consumers: Vec<Consumer>,
-}
-
-#[derive(Clone, Debug)]
-struct Consumer {
     stream: Stream,
+    written: Vec<Entry>,
     version: u64,
-    routed: Vec<u32>,
-    due: BTreeMap<u64, Timestamp>,
+    due: Option<Timestamp>,
 }
 
-/// A consumer's new view.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied {
-    /// Which consumer.
-    pub consumer: u32,
-    /// The version.
-    pub version: u64,
-    /// The pods that it may choose.
-    pub routed: Vec<u32>,
-}
-
-impl Propagation {
-    /// Nothing is known to anybody.
-    pub fn new(consumers: u32, delay: Distribution, seed: u64) -> Self {
-        let consumer = |index: u32| Consumer {
-            stream: Stream::new(seed, &format!("propagation/consumer-{index}")),
-            version: 0,
-            routed: Vec::new(),
-            due: BTreeMap::new(),
-        };
+impl Slice {
+    /// An empty slice, version 0.
+    pub fn new(delay: Distribution, seed: u64) -> Self {
         Self {
             delay,
+            stream: Stream::new(seed, "endpoints"),
+            written: Vec::new(),
             version: 0,
-            endpoints: Vec::new(),
-            versions: BTreeMap::new(),
-            consumers: (0..consumers).map(consumer).collect(),
+            due: None,
         }
     }
 
-    /// The slice is written at `now`; its new version, or `None` if nothing changed.
-    pub fn write(&mut self, now: Timestamp, endpoints: Vec<SliceEndpoint>) -> Option<u64> {
-        if endpoints == self.endpoints {
+    /// Tells that the endpoints are `entries` now; plans a write if the slice differs.
+    pub fn see(&mut self, now: Timestamp, entries: &[Entry]) {
+        if self.due.is_none() && entries != self.written {
+            self.due = Some(now + self.delay.sample(&mut self.stream));
+        }
+    }
+
+    /// When the next write is due.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.due
+    }
+
+    /// Writes, if that is due and `entries` differ from what is written. Returns the version.
+    pub fn fire(&mut self, now: Timestamp, entries: &[Entry]) -> Option<u64> {
+        self.due.filter(|&due| due <= now)?;
+        self.due = None;
+        if entries == self.written {
             return None;
         }
+        self.written = entries.to_vec();
         self.version += 1;
-        self.endpoints.clone_from(&endpoints);
-        self.versions.insert(self.version, endpoints);
-        for consumer in &mut self.consumers {
-            let at = now + self.delay.sample(&mut consumer.stream);
-            consumer.due.insert(self.version, at);
-        }
         Some(self.version)
     }
 
-    /// When the next consumer applies something.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.consumers.iter().flat_map(|consumer| consumer.due.values()).min().copied()
+    /// The endpoints as they were last written.
+    pub fn written(&self) -> &[Entry] {
+        &self.written
     }
+}
 
-    /// Applies what is due at `now`. A version that arrives after a later one is dropped: no view
-    /// goes back. Only views that changed are told.
-    pub fn advance(&mut self, now: Timestamp) -> Vec<Applied> {
-        let mut applied = Vec::new();
-        for (index, consumer) in self.consumers.iter_mut().enumerate() {
-            let newest = consumer
-                .due
-                .iter()
-                .filter(|(_, at)| **at <= now)
-                .map(|(version, _)| *version)
-                .max();
-            let Some(version) = newest else { continue };
-            consumer.due.retain(|other, _| *other > version);
-            debug_assert!(version > consumer.version);
-            consumer.version = version;
-            let routed =
-                self.versions.get(&version).map(|endpoints| routed(endpoints)).unwrap_or_default();
-            if routed != consumer.routed {
-                consumer.routed.clone_from(&routed);
-                applied.push(Applied { consumer: index as u32, version, routed });
-            }
+/// A consumer's view of the endpoints: a client or a proxy worker.
+#[derive(Clone, Debug)]
+pub struct View {
+    propagation: Distribution,
+    stream: Stream,
+    version: u64,
+    routed: Vec<u32>,
+    /// Ascending in version; what is superseded is not in it.
+    on_the_way: Vec<Update>,
+}
+
+#[derive(Clone, Debug)]
+struct Update {
+    at: Timestamp,
+    version: u64,
+    routed: Vec<u32>,
+}
+
+impl View {
+    /// The view of a consumer that knows of no endpoint yet.
+    pub fn new(consumer: u32, propagation: Distribution, seed: u64) -> Self {
+        let purpose: String = format!("propagation/consumer-{consumer}");
+        Self {
+            propagation,
+            stream: Stream::new(seed, &purpose),
+            version: 0,
+            routed: Vec::new(),
+            on_the_way: Vec::new(),
         }
-        let oldest = self.consumers.iter().flat_map(|consumer| consumer.due.keys()).min().copied();
-        self.versions.retain(|version, _| oldest.is_some_and(|oldest| *version >= oldest));
-        applied
     }
 
-    /// Whether every consumer has applied the newest version.
-    pub fn is_settled(&self) -> bool {
-        self.consumers.iter().all(|consumer| consumer.due.is_empty())
+    /// A new version sets out. One that overtakes earlier ones makes them void.
+    pub fn send(&mut self, now: Timestamp, version: u64, routed: Vec<u32>) {
+        let at = now + self.propagation.sample(&mut self.stream);
+        self.on_the_way.retain(|earlier| earlier.at < at);
+        self.on_the_way.push(Update { at, version, routed });
+    }
+
+    /// When the next version arrives.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.on_the_way.iter().map(|update| update.at).min()
+    }
+
+    /// Takes over what has arrived. Returns version and pods, if these are others than before.
+    pub fn fire(&mut self, now: Timestamp) -> Option<(u64, Vec<u32>)> {
+        let arrived = self.on_the_way.iter().rposition(|update| update.at <= now)?;
+        let latest = self.on_the_way.drain(..=arrived).next_back()?;
+        assert!(
+            latest.version > self.version,
+            "a consumer's view goes back from version {} to {}",
+            self.version,
+            latest.version
+        );
+        self.version = latest.version;
+        if latest.routed == self.routed {
+            return None;
+        }
+        self.routed = latest.routed;
+        Some((self.version, self.routed.clone()))
+    }
+
+    /// The pods that it chooses from.
+    pub fn routed(&self) -> &[u32] {
+        &self.routed
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::time::Nanos;
-    use proptest::prelude::*;
-    use std::vec;
-
-    fn endpoint(pod: u32, serving: bool, terminating: bool) -> SliceEndpoint {
-        SliceEndpoint { pod, serving, terminating }
-    }
-
-    #[test]
-    fn ready_pods_are_chosen_and_terminating_ones_only_when_there_is_no_other() {
-        let rows: [(&[SliceEndpoint], &[u32]); 4] = [
-            (&[endpoint(1, true, false), endpoint(2, true, true), endpoint(3, false, false)], &[1]),
-            (&[endpoint(2, true, true), endpoint(3, false, true)], &[2]),
-            (&[endpoint(3, false, true), endpoint(4, false, false)], &[]),
-            (&[], &[]),
-        ];
-        for (endpoints, pods) in rows {
-            assert_eq!(routed(endpoints), pods);
-        }
-    }
-
-    #[test]
-    fn an_unchanged_slice_is_not_written() {
-        let mut propagation = Propagation::new(1, Distribution::default(), 1);
-        assert_eq!(propagation.write(Timestamp::ZERO, vec![endpoint(1, true, false)]), Some(1));
-        assert_eq!(propagation.write(Timestamp::ZERO, vec![endpoint(1, true, false)]), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_view_goes_back_and_all_settle_on_the_last(seed in any::<u64>(), writes in 1u64..40) {
-            let delay = Distribution::Uniform(Nanos::ZERO, Nanos::from_secs(2));
-            let mut propagation = Propagation::new(3, delay, seed);
-            let mut seen = [0u64; 3];
-            let mut now = Timestamp::ZERO;
-            for number in 1..=writes {
-                now = now + Nanos::from_millis(100);
-                propagation.write(now, vec![endpoint(number as u32, true, false)]);
-                for applied in propagation.advance(now) {
-                    prop_assert!(applied.version > seen[applied.consumer as usize]);
-                    seen[applied.consumer as usize] = applied.version;
-                }
-            }
-            while let Some(at) = propagation.next_deadline() {
-                for applied in propagation.advance(at) {
-                    prop_assert!(applied.version > seen[applied.consumer as usize]);
-                    seen[applied.consumer as usize] = applied.version;
-                }
-            }
-            prop_assert!(propagation.is_settled());
-            prop_assert_eq!(seen, [writes; 3]);
-        }
-    }
-}
+mod tests;

@@ -6,22 +6,30 @@
 //! [`Cluster::handle`] with what happened and [`Cluster::advance`] when a deadline has come, and
 //! carries out the [`Effect`]s that come back. Same config, same inputs at the same times: same
 //! effects.
+//!
+//! 1. [`controllers`]: the API server's objects with the [`deployment`] and [`replicaset`] controllers
+//! 2. [`pod`]: the kubelet's view of one pod: containers, hooks, terminations, back-off
+//! 3. [`probe`]: the probes of one pod
+//! 4. [`endpoints`]: the EndpointSlice and its way to each consumer
+//! 5. `machine`: all of them joined
 
-pub mod controller;
+pub mod controllers;
+pub mod deployment;
 pub mod endpoints;
 mod machine;
 pub mod pod;
-pub mod prober;
+pub mod probe;
+pub mod replicaset;
+
+pub use self::machine::{Cluster, PodPhase, PodView, Status};
 
 use alloc::{string::String, vec::Vec};
 
 use crate::{
     event::{DeleteReason, EventKind, ProbeKind, Signal, Source},
     spec::{Deployment, Distribution, LifecycleHandler, Which},
-    time::Nanos,
+    time::{Nanos, Timestamp},
 };
-
-pub use machine::{Cluster, Numbers};
 
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
@@ -214,4 +222,9 @@ pub enum Effect {
         /// What.
         kind: EventKind,
     },
+}
+
+/// Times as the API server stores them: whole seconds.
+fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::ZERO + Nanos::from_secs(at.second())
 }

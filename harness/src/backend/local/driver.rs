@@ -252,7 +252,7 @@ impl<'a> Driver<'a> {
     }
 
     fn what_was_seen(&self) -> String {
-        let numbers = self.cluster.numbers();
+        let numbers = self.cluster.status();
         let mut seen = format!("{} of {} pods are ready", numbers.ready, numbers.desired);
         if !self.last_probe.is_empty() {
             seen.push_str(&format!("; the last probe said: {}", self.last_probe));
@@ -379,7 +379,7 @@ impl<'a> Driver<'a> {
     }
 
     fn tell_progress(&mut self) {
-        let numbers = self.cluster.numbers();
+        let numbers = self.cluster.status();
         let progress = &mut self.progress;
         progress.elapsed = self.start.map_or(Nanos::ZERO, |start| self.clock.now().since(start));
         progress.failed = self.failed;

@@ -1,0 +1,287 @@
+//! The Deployment controller: one sync over the deployment and its ReplicaSets.
+//!
+//! *Source*: Kubernetes v1.35, `pkg/controller/deployment/{deployment_controller,sync,rolling,recreate,progress}.go`
+//! and `util/deployment_util.go`. Each function here names the one that it follows.
+//!
+//! 1. [`Deployment::sync`] decides which of scaling, rolling update and recreation it is
+//! 2. `rolling.rs`: one step of a rolling update
+//! 3. `scaling.rs`: a change of `spec.replicas`, in proportion where a rollout is under way
+//! 4. `sets.rs`: how ReplicaSets are found, made, resized and removed
+//! 5. `progress.rs`: status, completeness and the progress deadline
+
+mod progress;
+mod rolling;
+mod scaling;
+mod sets;
+
+use alloc::vec::Vec;
+
+pub use self::progress::{Progress, Reason, Status};
+use crate::{
+    spec::{self, Strategy, StrategyType},
+    time::{Nanos, Timestamp},
+};
+
+/// What is wanted: the deployment's spec.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// `spec.replicas`.
+    pub replicas: u32,
+    /// `spec.strategy`.
+    pub strategy: Strategy,
+    /// `spec.minReadySeconds`.
+    pub min_ready_seconds: u32,
+    /// `spec.progressDeadlineSeconds`; `None` for no deadline.
+    pub progress_deadline: Option<Nanos>,
+    /// `spec.revisionHistoryLimit`.
+    pub history_limit: u32,
+    /// `spec.paused`.
+    pub paused: bool,
+    /// Identity of the pod template: equal numbers are equal templates, so that going back to an
+    /// old one finds its ReplicaSet.
+    pub template: u32,
+}
+
+/// `spec.revisionHistoryLimit` where none is given.
+///
+/// *Source*: `pkg/apis/apps/v1/defaults.go`.
+pub const HISTORY_LIMIT: u32 = 10;
+
+impl Wanted {
+    /// What a scenario's deployment wants, with its first template.
+    pub fn new(deployment: &spec::Deployment) -> Self {
+        Self {
+            replicas: deployment.replicas,
+            strategy: deployment.strategy.clone(),
+            min_ready_seconds: deployment.min_ready_seconds,
+            progress_deadline: Some(Nanos::from_secs(u64::from(
+                deployment.progress_deadline_seconds,
+            ))),
+            history_limit: HISTORY_LIMIT,
+            paused: false,
+            template: 1,
+        }
+    }
+
+    /// Whether pods are replaced step by step.
+    pub fn is_rolling(&self) -> bool {
+        self.strategy.kind == StrategyType::RollingUpdate
+    }
+
+    /// How many pods there may be above `replicas` now. *Source*: `MaxSurge`.
+    pub fn max_surge(&self) -> u32 {
+        if self.is_rolling() { self.strategy.fenceposts(self.replicas).0 } else { 0 }
+    }
+
+    /// How many pods may be unavailable now. *Source*: `MaxUnavailable`.
+    pub fn max_unavailable(&self) -> u32 {
+        if self.is_rolling() {
+            self.strategy.fenceposts(self.replicas).1.min(self.replicas)
+        } else {
+            0
+        }
+    }
+
+    /// How many pods must stay available in a rolling update.
+    pub fn min_available(&self) -> u32 {
+        self.replicas - self.max_unavailable()
+    }
+}
+
+/// Pods of a ReplicaSet as its controller last counted them (`status`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Not terminating.
+    pub replicas: u32,
+    /// Of these, ready.
+    pub ready: u32,
+    /// Of these, ready for long enough.
+    pub available: u32,
+    /// Being deleted.
+    pub terminating: u32,
+}
+
+/// Why a ReplicaSet was last made smaller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shrink {
+    /// A rollout replaces its pods.
+    #[default]
+    Rollout,
+    /// Fewer pods are wanted.
+    Scaling,
+}
+
+/// A ReplicaSet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplicaSet {
+    /// Identity of its pod template.
+    pub template: u32,
+    /// When it was made, in whole seconds.
+    pub created: Timestamp,
+    /// `spec.replicas`.
+    pub replicas: u32,
+    /// `spec.minReadySeconds`.
+    pub min_ready_seconds: u32,
+    /// Annotation `deployment.kubernetes.io/revision`.
+    pub revision: u32,
+    /// Annotation `deployment.kubernetes.io/desired-replicas`.
+    pub desired: u32,
+    /// Annotation `deployment.kubernetes.io/max-replicas`.
+    pub max: u32,
+    /// Counts changes of the spec.
+    pub generation: u64,
+    /// The generation that `status` belongs to.
+    pub observed: u64,
+    /// Its pods as last counted.
+    pub status: Counts,
+    /// Why it was last made smaller.
+    pub shrink: Shrink,
+}
+
+/// What a sync wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A ReplicaSet was made, sized already.
+    Created {
+        /// Its template.
+        template: u32,
+        /// Its size.
+        replicas: u32,
+    },
+    /// A ReplicaSet changed its size.
+    Scaled {
+        /// Its template.
+        template: u32,
+        /// Old size.
+        from: u32,
+        /// New size.
+        to: u32,
+    },
+    /// Annotations or `minReadySeconds` of a ReplicaSet changed.
+    Annotated {
+        /// Its template.
+        template: u32,
+    },
+    /// A ReplicaSet left the history.
+    Removed {
+        /// Its template.
+        template: u32,
+    },
+    /// The deployment's status changed.
+    Status,
+}
+
+/// The deployment with its ReplicaSets, as the API server has them.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    wanted: Wanted,
+    generation: u64,
+    /// In order of creation.
+    sets: Vec<ReplicaSet>,
+    status: Status,
+    /// Annotation `deployment.kubernetes.io/revision`.
+    revision: u32,
+    /// Whether this sync has written the deployment: its copy is old then, and a second write
+    /// fails with a conflict. The next sync, which the first one caused, makes up for it.
+    is_stale: bool,
+}
+
+impl Deployment {
+    /// A deployment without any ReplicaSet yet.
+    pub fn new(wanted: Wanted) -> Self {
+        Self {
+            wanted,
+            generation: 1,
+            sets: Vec::new(),
+            status: Status::default(),
+            revision: 0,
+            is_stale: false,
+        }
+    }
+
+    /// What is wanted.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// Wants something else. Returns whether that is a change.
+    pub fn want(&mut self, wanted: Wanted) -> bool {
+        let changed = wanted != self.wanted;
+        if changed {
+            self.wanted = wanted;
+            self.generation += 1;
+        }
+        changed
+    }
+
+    /// The status as last written.
+    pub fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// The ReplicaSets in order of creation.
+    pub fn sets(&self) -> &[ReplicaSet] {
+        &self.sets
+    }
+
+    /// The ReplicaSet of a template.
+    pub fn set(&self, template: u32) -> Option<&ReplicaSet> {
+        self.sets.iter().find(|set| set.template == template)
+    }
+
+    /// Writes the status of a ReplicaSet. Returns whether it changed.
+    ///
+    /// *Source*: `pkg/controller/replicaset/replica_set_utils.go`, `updateReplicaSetStatus`.
+    pub fn count(&mut self, template: u32, counts: Counts) -> bool {
+        let set = self.sets.iter_mut().find(|set| set.template == template);
+        let Some(set) = set else { return false };
+        let changed = set.status != counts || set.observed != set.generation;
+        set.status = counts;
+        set.observed = set.generation;
+        changed
+    }
+
+    /// One sync: reads what is, takes at most one step, and appends what it wrote. Returns when
+    /// to look again if nothing happens until then (progress deadline).
+    ///
+    /// `has_other_pods` tells whether there is a pod, terminating ones included, that has not
+    /// finished and is not of this template (or any at all, for `None`).
+    ///
+    /// *Source*: `deployment_controller.go`, `syncDeployment`.
+    pub fn sync(
+        &mut self,
+        now: Timestamp,
+        has_other_pods: &dyn Fn(Option<u32>) -> bool,
+        changes: &mut Vec<Change>,
+    ) -> Option<Timestamp> {
+        self.is_stale = false;
+        self.note_pause(now, changes);
+        if self.wanted.paused {
+            self.sync_scaling(now, changes);
+            return None;
+        }
+        let is_scaling = self.is_scaling_event(now, changes);
+        if changes.iter().any(|change| matches!(change, Change::Annotated { .. })) {
+            // Upstream goes on with its old copy of the ReplicaSet, whose write conflicts.
+            return None;
+        }
+        if is_scaling {
+            self.sync_scaling(now, changes);
+            return None;
+        }
+        match self.wanted.strategy.kind {
+            StrategyType::RollingUpdate => self.sync_rolling(now, changes),
+            StrategyType::Recreate => self.sync_recreate(now, has_other_pods, changes),
+        }
+    }
+
+    /// *Source*: `sync.go`, `isScalingEvent`.
+    fn is_scaling_event(&mut self, now: Timestamp, changes: &mut Vec<Change>) -> bool {
+        self.find_new(now, false, changes);
+        let wanted = self.wanted.replicas;
+        self.sets.iter().any(|set| set.replicas > 0 && set.desired != wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests;

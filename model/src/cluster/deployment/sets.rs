@@ -1,0 +1,152 @@
+//! How ReplicaSets are found, made, resized and removed.
+
+use alloc::vec::Vec;
+
+use super::{Change, Counts, Deployment, Reason, ReplicaSet, Shrink};
+use crate::{cluster::whole_second, time::Timestamp};
+
+impl Deployment {
+    /// The new ReplicaSet, with its revision brought up to date; made, already as large as the
+    /// surge allows, if there is none and `create` is set.
+    ///
+    /// *Source*: `sync.go`, `getAllReplicaSetsAndSyncRevision`, `getNewReplicaSet`.
+    pub(super) fn find_new(
+        &mut self,
+        now: Timestamp,
+        create: bool,
+        changes: &mut Vec<Change>,
+    ) -> Option<usize> {
+        let template = self.wanted.template;
+        let is_old = |set: &&ReplicaSet| set.template != template;
+        let revision =
+            1 + self.sets.iter().filter(is_old).map(|set| set.revision).max().unwrap_or(0);
+        if let Some(new) = self.sets.iter().position(|set| set.template == template) {
+            let min_ready_seconds = self.wanted.min_ready_seconds;
+            let set = &mut self.sets[new];
+            let is_resized = set.min_ready_seconds != min_ready_seconds;
+            if set.revision < revision || is_resized {
+                set.revision = set.revision.max(revision);
+                set.min_ready_seconds = min_ready_seconds;
+                set.generation += u64::from(is_resized);
+                changes.push(Change::Annotated { template });
+                return Some(new);
+            }
+            let revision = set.revision;
+            if self.wanted.progress_deadline.is_some() && self.status.progress.is_none() {
+                self.set_progress(Reason::FoundNew, now);
+                self.write_early(changes);
+            } else if self.revision != revision {
+                self.write_early(changes);
+            }
+            self.revision = revision;
+            return Some(new);
+        }
+        create.then(|| self.create_new(now, revision, changes))
+    }
+
+    fn create_new(&mut self, now: Timestamp, revision: u32, changes: &mut Vec<Change>) -> usize {
+        let (template, replicas) = (self.wanted.template, self.new_size(0));
+        let created = whole_second(now);
+        self.sets.push(ReplicaSet {
+            template,
+            created,
+            replicas,
+            min_ready_seconds: self.wanted.min_ready_seconds,
+            revision,
+            desired: self.wanted.replicas,
+            max: self.wanted.replicas + self.wanted.max_surge(),
+            generation: 1,
+            observed: 0,
+            status: Counts::default(),
+            shrink: Shrink::default(),
+        });
+        self.sets.sort_by_key(|set| (set.created, set.template));
+        changes.push(Change::Created { template, replicas });
+        self.revision = revision;
+        if self.wanted.progress_deadline.is_some() {
+            self.set_progress(Reason::Created, now);
+        }
+        self.write_early(changes);
+        self.sets.iter().position(|set| set.template == template).expect("the set was just pushed")
+    }
+
+    /// Writes the deployment before the end of the sync.
+    pub(super) fn write_early(&mut self, changes: &mut Vec<Change>) {
+        self.is_stale = true;
+        changes.push(Change::Status);
+    }
+
+    /// How large the new ReplicaSet may be, if it has `size` now.
+    ///
+    /// *Source*: `deployment_util.go`, `NewRSNewReplicas`.
+    pub(super) fn new_size(&self, size: u32) -> u32 {
+        if !self.wanted.is_rolling() {
+            return self.wanted.replicas;
+        }
+        let most = self.wanted.replicas + self.wanted.max_surge();
+        let room = most.saturating_sub(self.total());
+        size + room.min(self.wanted.replicas.saturating_sub(size))
+    }
+
+    /// Sum of the ReplicaSets' sizes. Terminating pods count nowhere.
+    pub(super) fn total(&self) -> u32 {
+        self.sets.iter().map(|set| set.replicas).sum()
+    }
+
+    /// Gives a ReplicaSet a size. With `annotate`, its annotations are brought up to date even
+    /// where the size stays. Returns whether the size changed.
+    ///
+    /// *Source*: `sync.go`, `scaleReplicaSetAndRecordEvent` and (with `annotate`)
+    /// `scaleReplicaSet`.
+    pub(super) fn resize(
+        &mut self,
+        index: usize,
+        to: u32,
+        shrink: Shrink,
+        annotate: bool,
+        changes: &mut Vec<Change>,
+    ) -> bool {
+        let (desired, max) = (self.wanted.replicas, self.wanted.replicas + self.wanted.max_surge());
+        let set = &mut self.sets[index];
+        let (template, from) = (set.template, set.replicas);
+        if from == to && (!annotate || (set.desired, set.max) == (desired, max)) {
+            return false;
+        }
+        (set.replicas, set.desired, set.max) = (to, desired, max);
+        if from == to {
+            changes.push(Change::Annotated { template });
+            return false;
+        }
+        set.generation += 1;
+        if to < from {
+            set.shrink = shrink;
+        }
+        changes.push(Change::Scaled { template, from, to });
+        true
+    }
+
+    /// Removes the oldest revisions without pods above the limit.
+    ///
+    /// *Source*: `sync.go`, `cleanupDeployment`.
+    pub(super) fn clean_history(&mut self, changes: &mut Vec<Change>) {
+        let mut old: Vec<(u32, u32)> = self
+            .sets
+            .iter()
+            .filter(|set| set.template != self.wanted.template)
+            .map(|set| (set.revision, set.template))
+            .collect();
+        let excess = old
+            .len()
+            .saturating_sub(usize::try_from(self.wanted.history_limit).unwrap_or(usize::MAX));
+        old.sort_unstable();
+        for (_, template) in old.into_iter().take(excess) {
+            let is_empty = |set: &ReplicaSet| {
+                set.replicas == 0 && set.status.replicas == 0 && set.generation <= set.observed
+            };
+            if self.set(template).is_some_and(is_empty) {
+                self.sets.retain(|set| set.template != template);
+                changes.push(Change::Removed { template });
+            }
+        }
+    }
+}
