@@ -85,10 +85,10 @@ impl Proxy {
     }
 
     /// Ends it and waits until it is gone.
-    pub(super) async fn stop(self) {
-        let Self { mut child, orders, .. } = self;
-        drop(orders);
-        // It ends at the end of its stdin; if not, dropping it kills it.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), child.wait()).await;
+    pub(super) async fn stop(mut self) {
+        // If it takes no orders any more it is ending already.
+        let _ = self.order(&Control::Stop {}).await;
+        // It ends when what is in flight has ended; if that takes too long, dropping it kills it.
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), self.child.wait()).await;
     }
 }
