@@ -4,15 +4,17 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::record::Limits;
 
+/// The first and the last port that outgoing connections draw from; `None` where it cannot be told.
+pub fn ephemeral_ports() -> Option<(u16, u16)> {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ports = range.split_whitespace().map(str::parse);
+    Some((ports.next()?.ok()?, ports.next()?.ok()?))
+}
+
 /// The limits; 0 where they cannot be told.
 pub fn of_machine() -> Limits {
-    let range =
-        std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let range: Vec<u64> = range.split_whitespace().filter_map(|part| part.parse().ok()).collect();
-    let ports = match range[..] {
-        [first, last] => last.saturating_sub(first) + 1,
-        _ => 0,
-    };
+    let ports = ephemeral_ports()
+        .map_or(0, |(first, last)| u64::from(last).saturating_sub(u64::from(first)) + 1);
     Limits {
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
         descriptors: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),

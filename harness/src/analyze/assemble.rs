@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use highwater_model::{
     event::EventKind,
     outcome::{Outcome, OutcomeGroup},
-    spec::{PathKind, Scenario, StrategyType},
+    spec::{PathKind, Scenario},
     time::{Nanos, SECOND, Timestamp},
 };
 
@@ -220,7 +220,6 @@ fn fix_facts(lives: &Lives, scenario: &Scenario, slowest_ns: u64) -> causes::Fix
         pre_stop_seconds: hook.and_then(|hook| Some(hook.sleep.as_ref()?.seconds)).unwrap_or(0),
         grace_seconds: template.termination_grace_period_seconds,
         replicas: scenario.target.deployment.replicas,
-        recreates: scenario.target.deployment.strategy.kind == StrategyType::Recreate,
     }
 }
 
@@ -491,7 +490,8 @@ fn sentence(
     text
 }
 
-fn group_digits(n: u64) -> String {
+/// A count with commas: `12,345`.
+pub fn group_digits(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

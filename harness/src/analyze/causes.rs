@@ -94,8 +94,6 @@ pub struct FixFacts {
     pub grace_seconds: u32,
     /// The replicas that are set now.
     pub replicas: u32,
-    /// Whether the strategy is `Recreate`.
-    pub recreates: bool,
 }
 
 /// Added to a measured propagation before it becomes a setting: the next one may be slower.

@@ -20,13 +20,11 @@ pub mod summary;
 
 use std::collections::BTreeMap;
 
-use highwater_model::{
-    outcome::Outcome,
-    time::{Nanos, Timestamp},
-};
+use highwater_model::{outcome::Outcome, time::Timestamp};
 
 use crate::record::{BackendKind, EndReason, RunRecord, hist};
 
+pub use assemble::group_digits;
 pub use causes::{Cause, Fix};
 pub use objectives::ObjectiveResult;
 pub use pods::PodPhase;
@@ -387,13 +385,6 @@ pub enum AnalyzeError {
         /// In detail.
         described: u64,
     },
-}
-
-impl Span {
-    /// Its length.
-    pub fn lasts(&self) -> Nanos {
-        self.to.since(self.from)
-    }
 }
 
 /// Analyses a record.

@@ -4,21 +4,10 @@ use highwater_model::time::{Nanos, SECOND, Timestamp, human};
 
 use crate::analyze::{Analysis, Cause, Percentiles, Requests, Transitions};
 
+pub use crate::analyze::group_digits as count;
+
 /// Written where there is no figure.
 pub const NONE: &str = "–";
-
-/// A count with commas: `12,345`.
-pub fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
 
 /// A count and its noun: `1 request`, `2 requests`.
 pub fn counted(n: u64, noun: &str) -> String {

@@ -15,6 +15,8 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::limits;
+
 /// Ports below the range that outgoing connections draw from, so that no connection of the load
 /// engine takes a pod's port between its choice and its use.
 const FIRST_PORT: u16 = 10_000;
@@ -62,10 +64,8 @@ impl Addresses {
     }
 
     fn in_folder(folder: PathBuf) -> Self {
-        let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
-        let first_ephemeral =
-            range.ok().and_then(|range| range.split_whitespace().next()?.parse().ok());
-        let end = first_ephemeral.unwrap_or(32_768u16).max(FIRST_PORT + BLOCK_PORTS);
+        let first_ephemeral = limits::ephemeral_ports().map_or(32_768, |(first, _)| first);
+        let end = first_ephemeral.max(FIRST_PORT + BLOCK_PORTS);
         Self {
             folder,
             blocks: ((end - FIRST_PORT) / BLOCK_PORTS).min(256),
