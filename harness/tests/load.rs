@@ -56,6 +56,7 @@ impl Lab {
             timeout: Nanos::from_secs(20),
             keep_alive: true,
             max_connections: 1000,
+            generators: None,
         };
         Self { traffic, views: vec![vec![("pod".into(), address)]], proxy: None, stop_after: None }
     }

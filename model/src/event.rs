@@ -23,6 +23,9 @@ pub struct Event {
     /// seconds, its observations are late by the watch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<Nanos>,
+    /// The time that the object itself gives, where `at` is the observation's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated: Option<Timestamp>,
     /// What happened.
     #[serde(flatten)]
     pub kind: EventKind,
@@ -46,6 +49,10 @@ pub enum Source {
     Target,
     /// A cluster's API server, as observed.
     Api,
+    /// The autoscaler.
+    Autoscaler,
+    /// The metrics pipeline.
+    Metrics,
 }
 
 /// What happened. Pods are named `v<revision>-<number>` by our own controllers, and as the cluster
@@ -80,6 +87,13 @@ pub enum EventKind {
         action_id: u32,
         /// Why.
         reason: String,
+    },
+    /// What had been asked for began to show.
+    ActionEffect {
+        /// As in `ActionStarted`.
+        action_id: u32,
+        /// What was seen, in words.
+        seen: String,
     },
     /// The numbers of the deployment changed.
     Replicas {
@@ -126,6 +140,20 @@ pub enum EventKind {
         pod: String,
         /// The revision of its template.
         revision: u32,
+    },
+    /// A pod was given to a node.
+    PodScheduled {
+        /// The pod.
+        pod: String,
+        /// The node.
+        node: String,
+    },
+    /// No node has room for a pod, or none may take it.
+    PodUnschedulable {
+        /// The pod.
+        pod: String,
+        /// What the scheduler says.
+        message: String,
     },
     /// A pod's container was started.
     ContainerStarted {
@@ -270,6 +298,113 @@ pub enum EventKind {
         /// The try that it left.
         hop: crate::outcome::Hop,
     },
+    /// What the autoscaler measured, wants and says of itself changed.
+    AutoscalerStatus {
+        /// Replicas that it saw.
+        current: u32,
+        /// Replicas that it wants.
+        desired: u32,
+        /// Its metrics, in the order of its spec.
+        metrics: Vec<MetricReading>,
+        /// Its conditions.
+        conditions: Vec<AutoscalerCondition>,
+    },
+    /// The autoscaler changed `spec.replicas`.
+    AutoscalerDecision {
+        /// Old number.
+        from: u32,
+        /// New number.
+        to: u32,
+        /// Why, in the autoscaler's own words.
+        reason: String,
+    },
+    /// The autoscaler's settings, at first and whenever they changed.
+    AutoscalerSpec {
+        /// `minReplicas`.
+        min: u32,
+        /// `maxReplicas`.
+        max: u32,
+    },
+    /// A pod's resources as the metrics API gives them.
+    PodMetrics {
+        /// The pod.
+        pod: String,
+        /// CPU, in billionths of a core.
+        cpu_nano: u64,
+        /// Memory, bytes.
+        memory: u64,
+        /// The time that the figures are averaged over; it ends at `stated`.
+        window: Nanos,
+    },
+    /// A condition of a node changed, or its being schedulable.
+    NodeCondition {
+        /// The node.
+        node: String,
+        /// `Ready`, `MemoryPressure`, ... or `Schedulable`.
+        condition: String,
+        /// `True`, `False` or `Unknown`.
+        status: String,
+        /// Why, in a word.
+        reason: String,
+    },
+    /// An Event of the cluster about the target.
+    ClusterEvent {
+        /// What it is about: `Pod/web-1`.
+        object: String,
+        /// Whether it is a warning.
+        warning: bool,
+        /// Why, in a word.
+        reason: String,
+        /// In words.
+        message: String,
+        /// How often it was seen so far.
+        count: u32,
+    },
+    /// A generator is ready for its share.
+    GeneratorReady {
+        /// Which, from 0.
+        generator: u32,
+        /// Its pod.
+        pod: String,
+        /// Its node.
+        node: String,
+        /// Its clock's lead over the harness's, nanoseconds.
+        offset_ns: i64,
+        /// How far off `offset_ns` may be.
+        uncertainty: Nanos,
+    },
+    /// A generator died or was never heard of again; what it still owed is unsent.
+    GeneratorLost {
+        /// Which.
+        generator: u32,
+        /// How, in words.
+        reason: String,
+        /// How many requests that is.
+        unsent: u64,
+    },
+    /// For a while nothing was heard of the cluster: what happened in it is known by its effects
+    /// only, with times that are late by up to the gap's length.
+    WatchGap {
+        /// What was watched.
+        what: String,
+        /// Since when.
+        from: Timestamp,
+        /// Why, in words.
+        reason: String,
+    },
+    /// Counts of what the target asked of the API server, as it tells them (`self-scaling`).
+    ApiUse {
+        /// The pod.
+        pod: String,
+        /// Requests.
+        requests: u64,
+        /// Of these, answered 409: another writer came first.
+        conflicts: u64,
+        /// Of these, answered 429: throttled.
+        throttled: u64,
+        /// Of these, anything else but 2xx.
+        errors: u64,
+    },
     /// The proxy is up.
     ProxyStarted {
         /// Where it listens.
@@ -287,6 +422,48 @@ pub enum EventKind {
         /// In words.
         message: String,
     },
+}
+
+/// A metric of the autoscaler.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricReading {
+    /// Its name: `cpu`.
+    pub name: String,
+    /// What the figures count.
+    pub unit: MetricUnit,
+    /// What was measured; `None` if it could not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<f64>,
+    /// What it aims at.
+    pub target: f64,
+}
+
+/// What a metric's figures count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MetricUnit {
+    /// Percent of the pods' requests.
+    Percent,
+    /// Cores, or bytes, or whatever a custom metric counts; averaged over the pods.
+    AverageValue,
+    /// The same, in all.
+    Value,
+}
+
+/// A condition of the autoscaler, as `kubectl describe hpa` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AutoscalerCondition {
+    /// `AbleToScale`, `ScalingActive` or `ScalingLimited`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it holds.
+    pub status: bool,
+    /// Why, in a word.
+    pub reason: String,
+    /// In words.
+    pub message: String,
 }
 
 /// An endpoint of the service.
@@ -400,6 +577,12 @@ pub enum WarningCode {
     Late,
     /// The wall clock jumped.
     ClockJump,
+    /// Requests to the API server were throttled.
+    Throttled,
+    /// A check before the run found something that may matter.
+    Preflight,
+    /// Something that the run changed could not be put back.
+    NotRestored,
 }
 
 #[cfg(test)]
@@ -414,6 +597,7 @@ mod tests {
             seq: 3,
             source: Source::Kubelet,
             precision: None,
+            stated: None,
             kind: EventKind::SignalSent {
                 pod: "v1-1".to_string(),
                 signal: Signal::Sigterm,

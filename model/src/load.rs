@@ -234,6 +234,7 @@ mod tests {
             timeout: Nanos::from_secs(1),
             keep_alive: true,
             max_connections: 1,
+            generators: None,
         }
     }
 

@@ -67,6 +67,7 @@ outcomes! {
     UnsentConnections "unsent-connections" Unsent "No free connection below the cap before the time-out.",
     UnsentPorts "unsent-ports" Unsent "No local port left (EADDRNOTAVAIL).",
     UnsentDescriptors "unsent-descriptors" Unsent "No file descriptor left (EMFILE, ENFILE).",
+    UnsentGenerator "unsent-generator" Unsent "The generator that owed it died.",
     UnsentAborted "unsent-aborted" Unsent "The run ended early, before the request was due or sent.",
 }
 

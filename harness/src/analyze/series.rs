@@ -158,6 +158,10 @@ pub fn actions(events: &[Event]) -> Vec<ActionMark> {
                 Action::Scale(scale) => format!("scale to {}", scale.replicas),
                 Action::Delete(_) => "delete pod".to_string(),
                 Action::Kill(_) => "kill".to_string(),
+                Action::Evict(_) => "evict pod".to_string(),
+                Action::DrainNode(_) => "drain node".to_string(),
+                Action::PatchAutoscaler(_) => "patch autoscaler".to_string(),
+                Action::MetricsOutage(_) => "metrics outage".to_string(),
             };
             Some(ActionMark { at: event.at, label })
         }

@@ -119,6 +119,7 @@ mod tests {
             timeout: Nanos::from_secs(1),
             keep_alive,
             max_connections: 1,
+            generators: None,
         }
     }
 

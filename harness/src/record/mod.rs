@@ -139,6 +139,9 @@ pub struct OutcomeWindow {
 pub struct Sample {
     /// When.
     pub at: Timestamp,
+    /// Which generator's; counts are its own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generator: u32,
     /// Requests due so far.
     pub owed: u64,
     /// Requests sent so far.
@@ -157,6 +160,11 @@ pub struct Sample {
     pub process_cpu: u64,
     /// Open file descriptors of the harness; 0 if they cannot be counted here.
     pub descriptors: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// What a record ends with.

@@ -171,7 +171,8 @@ mod tests {
         for seq in 0..3 {
             let at = Timestamp(5 - seq);
             let kind = EventKind::TrafficStarted;
-            let event = Event { at, seq, source: Source::Load, precision: None, kind };
+            let event =
+                Event { at, seq, source: Source::Load, precision: None, stated: None, kind };
             writer.line(Line::Event(event)).unwrap();
         }
         for owed in [3, 4] {

@@ -3,18 +3,31 @@
 //! Keys are spelled as in Kubernetes (`camelCase`); unknown keys are errors. Reading a file, with
 //! line numbers and advice, is the harness's work; relations between fields are in [`validate`].
 
+mod action;
+mod autoscaler;
 mod deployment;
 mod distribution;
 mod objective;
 mod target;
 mod traffic;
 pub mod validate;
+mod workload;
 
 use alloc::{string::String, vec::Vec};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use action::{
+    Action, DrainNode, Kill, KillSignal, MetricsOutage, PatchAutoscaler, PodChoice, Repeat,
+    Rollout, Scale, ScheduledEvent, Which,
+};
+pub use autoscaler::{
+    Autoscaler, Behavior, ContainerResourceMetric, ExternalMetric, LabelSelector, MetricIdentifier,
+    MetricSource, MetricSpec, MetricTarget, MetricType, ObjectMetric, ObjectReference, PodsMetric,
+    Quantity, ResourceMetric, ScalingPolicy, ScalingPolicyType, ScalingRules, SelectPolicy,
+    TargetType,
+};
 pub use deployment::{
     Deployment, EnvVar, ExecAction, HttpGetAction, HttpHeader, Lifecycle, LifecycleHandler,
     PodTemplate, Port, Probe, ResourceList, Resources, RollingUpdate, SleepAction, Strategy,
@@ -23,7 +36,11 @@ pub use deployment::{
 pub use distribution::Distribution;
 pub use objective::{Bound, BoundOp, Measure, Objective};
 pub use target::{Dependency, Drain, Misbehaviour, Service, Target};
-pub use traffic::{Arrivals, Expect, Header, Phase, PhaseShape, Ramp, RequestKind, Traffic};
+pub use traffic::{
+    Arrivals, Expect, Generators, Header, Phase, PhaseShape, Ramp, RequestKind, Traffic,
+};
+
+pub use workload::Workload;
 
 use crate::time::Nanos;
 
@@ -45,6 +62,10 @@ pub struct Scenario {
     /// How a request reaches a pod.
     #[serde(default)]
     pub path: Path,
+    /// Who changes `spec.replicas` by what it measures: an `autoscaling/v2` spec without its
+    /// `scaleTargetRef`, which is the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaler: Option<Autoscaler>,
     /// The requests that are owed.
     pub traffic: Traffic,
     /// What is done to the deployment, and when.
@@ -84,6 +105,17 @@ pub struct Path {
     pub response_timeout: Nanos,
     /// After how long the proxy closes an idle connection to a pod (`l7`).
     pub idle_timeout: Nanos,
+    /// The kind of Service that clients connect to (`kube`): `ClusterIP` from pods, `NodePort`
+    /// also from outside of the cluster.
+    #[serde(skip_serializing_if = "ServiceType::is_default")]
+    pub service_type: ServiceType,
+    /// Where requests go in place of Highwater's own proxy (`l7` on `kube`): an ingress of the
+    /// user's, as `http://host:port`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The Host header of requests; that of `url`, or the scenario's name, if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 impl Default for Path {
@@ -100,6 +132,9 @@ impl Default for Path {
             connect_timeout: Nanos::from_secs(5),
             response_timeout: Nanos::from_secs(60),
             idle_timeout: Nanos::from_secs(60),
+            service_type: ServiceType::ClusterIp,
+            url: None,
+            host: None,
         }
     }
 }
@@ -134,130 +169,19 @@ pub enum Retry {
     None,
 }
 
-/// Something done to the deployment at a time.
-///
-/// Exactly one of `rollout`, `scale`, `delete` and `kill` must be given.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ScheduledEvent {
-    /// When, from the start of the traffic.
-    pub at: Nanos,
-    /// `kubectl rollout restart`: replaces every pod by the deployment's strategy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rollout: Option<Rollout>,
-    /// `kubectl scale`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<Scale>,
-    /// `kubectl delete pod`: graceful deletion of one pod.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delete: Option<PodChoice>,
-    /// A signal to one pod's process, as a crash gives it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kill: Option<Kill>,
-    /// Does the same again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub repeat: Option<Repeat>,
-}
-
-impl ScheduledEvent {
-    /// The one action of this event, if exactly one is given.
-    pub fn action(&self) -> Option<Action> {
-        let mut actions = [
-            self.rollout.clone().map(Action::Rollout),
-            self.scale.clone().map(Action::Scale),
-            self.delete.clone().map(Action::Delete),
-            self.kill.clone().map(Action::Kill),
-        ]
-        .into_iter()
-        .flatten();
-        let action = actions.next();
-        if actions.next().is_some() { None } else { action }
-    }
-}
-
-/// What an event does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    /// See [`ScheduledEvent::rollout`].
-    Rollout(Rollout),
-    /// See [`ScheduledEvent::scale`].
-    Scale(Scale),
-    /// See [`ScheduledEvent::delete`].
-    Delete(PodChoice),
-    /// See [`ScheduledEvent::kill`].
-    Kill(Kill),
-}
-
-/// A rollout to a new revision of the pod template.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Rollout {
-    /// The wrong behaviours of the new revision; as the old one if not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub misbehave: Option<Vec<Misbehaviour>>,
-}
-
-/// A change of `spec.replicas`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Scale {
-    /// The new number of replicas.
-    pub replicas: u32,
-}
-
-/// Which pod is meant: chosen among the running ones at that moment.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct PodChoice {
-    /// `oldest` (default) or `newest`.
-    pub pod: Which,
-}
-
-/// See [`PodChoice`].
+/// See [`Path::service_type`]; the Service's `spec.type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Which {
-    /// The pod that was created first.
+pub enum ServiceType {
+    /// An address within the cluster.
     #[default]
-    Oldest,
-    /// The pod that was created last.
-    Newest,
+    #[serde(rename = "ClusterIP")]
+    ClusterIp,
+    /// A port of every node.
+    NodePort,
 }
 
-/// A signal to a pod's process.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Kill {
-    /// Which pod.
-    pub pod: Which,
-    /// Which signal.
-    pub signal: KillSignal,
-}
-
-impl Default for Kill {
-    fn default() -> Self {
-        Self { pod: Which::Oldest, signal: KillSignal::Sigkill }
+impl ServiceType {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
-}
-
-/// See [`Kill::signal`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum KillSignal {
-    /// Ends the process at once.
-    #[default]
-    Sigkill,
-    /// Asks the process to end.
-    Sigterm,
-}
-
-/// A repetition of an event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Repeat {
-    /// The time between one and the next.
-    pub every: Nanos,
-    /// How often in all, the first one included.
-    pub times: u32,
 }

@@ -6,10 +6,11 @@ use core::{fmt, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Deployment, Distribution, EnvVar};
+use super::{Deployment, Distribution, EnvVar, Workload};
 use crate::{time::Nanos, units::Bytes};
 
-/// The target: the bundled service (`service`, the default) or any `command`.
+/// The target: the bundled service (`service`, the default), any `command` (`local`), or a
+/// `workload` that is already there (`kube`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Target {
@@ -20,6 +21,9 @@ pub struct Target {
     /// (`{host}`). Program and arguments; no shell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
+    /// A Deployment and a Service of the user's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
     /// Environment of the command.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,

@@ -1,9 +1,9 @@
 //! The requests that are owed.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{time::Nanos, units::RatePerSec};
 
@@ -25,9 +25,13 @@ pub struct Traffic {
     /// Whether connections are used again.
     #[serde(default = "yes")]
     pub keep_alive: bool,
-    /// How many connections may be open at once.
+    /// How many connections may be open at once, over all generators.
     #[serde(default = "default_max_connections")]
     pub max_connections: u32,
+    /// Where the load comes from: a number of pods (`kube`; 1 if not given), or `local`, the
+    /// machine that the harness runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generators: Option<Generators>,
 }
 
 fn default_timeout() -> Nanos {
@@ -40,6 +44,48 @@ fn yes() -> bool {
 
 fn default_max_connections() -> u32 {
     1000
+}
+
+/// See [`Traffic::generators`]. In files a number, or `local`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generators {
+    /// The machine that the harness runs on.
+    Local,
+    /// So many pods, each with its share.
+    Pods(u32),
+}
+
+impl Serialize for Generators {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Local => serializer.serialize_str("local"),
+            Self::Pods(pods) => serializer.serialize_u32(*pods),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Generators {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = crate::units::deserialize_scalar(deserializer)?;
+        match (text.as_str(), text.parse()) {
+            ("local", _) => Ok(Self::Local),
+            (_, Ok(pods)) => Ok(Self::Pods(pods)),
+            _ => Err(D::Error::custom(format!("`{text}` is no number of pods; or write `local`"))),
+        }
+    }
+}
+
+impl JsonSchema for Generators {
+    fn schema_name() -> Cow<'static, str> {
+        "Generators".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [{"type": "integer", "minimum": 1}, {"const": "local"}],
+            "description": "A number of generator pods, or `local`"
+        })
+    }
 }
 
 /// How requests are spaced.

@@ -5,7 +5,9 @@
 //! 2. `traffic`: phases and requests
 //! 3. `target`: the service or command
 //! 4. `deployment`: strategy, probes, hooks, resources, as the API server validates them
+//! 5. `autoscaler`: bounds, metrics, behaviour, likewise
 
+mod autoscaler;
 mod deployment;
 mod target;
 #[cfg(test)]
@@ -15,7 +17,7 @@ mod traffic;
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::fmt;
 
-use super::{Distribution, Path, Scenario, ScheduledEvent};
+use super::{Distribution, Path, PathKind, Scenario, ScheduledEvent, ServiceType};
 use crate::time::Nanos;
 
 pub use traffic::{expected_requests, phase_names, total_length};
@@ -39,6 +41,11 @@ pub const ENTRIES_MAX: usize = 1000;
 pub const NAME_CHARS_MAX: usize = 63;
 /// The longest text that describes something.
 pub const DESCRIPTION_CHARS_MAX: usize = 2000;
+
+/// The most generator pods; each has a connection of its own to the harness.
+pub const GENERATORS_MAX: u32 = 64;
+/// The longest `path.url`.
+pub const URL_CHARS_MAX: usize = 300;
 
 /// Something that is wrong with a scenario.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +75,7 @@ pub fn problems(scenario: &Scenario) -> Vec<Problem> {
     }
     target::check(&mut found, &scenario.target);
     check_path(&mut found, &scenario.path);
+    autoscaler::check(&mut found, scenario);
     traffic::check(&mut found, &scenario.traffic);
     check_events(&mut found, scenario);
     check_objectives(&mut found, scenario);
@@ -145,6 +153,24 @@ fn check_path(found: &mut Problems, path: &Path) {
     found.check_span_above_zero("path.connectTimeout", path.connect_timeout);
     found.check_span_above_zero("path.responseTimeout", path.response_timeout);
     found.check_span_above_zero("path.idleTimeout", path.idle_timeout);
+    if path.host.as_ref().is_some_and(|host| !is_authority(host)) {
+        found.add("path.host", "is no value of a Host header, such as shop.example.com");
+    }
+    let Some(url) = &path.url else { return };
+    if path.kind != PathKind::L7 || path.service_type != ServiceType::ClusterIp {
+        found.add("path.url", "is an ingress of the user's: it goes with `kind: l7` alone");
+    }
+    let rest = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+    if !rest.is_some_and(is_authority) {
+        found.add("path.url", "must be http://HOST or http://HOST:PORT; paths go to `requests`");
+    }
+}
+
+/// A host, with or without a port.
+fn is_authority(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= URL_CHARS_MAX
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b))
 }
 
 fn check_events(found: &mut Problems, scenario: &Scenario) {
@@ -164,6 +190,21 @@ fn check_events(found: &mut Problems, scenario: &Scenario) {
             let path = format!("{path}.rollout.misbehave");
             target::check_misbehave(found, &path, &scenario.target, misbehave);
         }
+        if let Some(rollout) = &event.rollout {
+            target::check_env(found, &format!("{path}.rollout.env"), &rollout.env);
+            if rollout.image.as_ref().is_some_and(|image| !target::is_image(image)) {
+                found.add(format!("{path}.rollout.image"), "is no name of an image");
+            }
+        }
+        if let Some(patch) = &event.patch_autoscaler {
+            autoscaler::check_patch(found, &format!("{path}.patchAutoscaler"), scenario, patch);
+        }
+        if let Some(outage) = &event.metrics_outage {
+            found.check_span_above_zero(format!("{path}.metricsOutage.for"), outage.for_);
+        }
+        if let Some(span) = event.drain_node.as_ref().and_then(|drain| drain.for_) {
+            found.check_span_above_zero(format!("{path}.drainNode.for"), span);
+        }
     }
     if occurrences > OCCURRENCES_MAX {
         found.add(
@@ -177,7 +218,8 @@ fn check_event(found: &mut Problems, path: &str, event: &ScheduledEvent, length:
     if event.action().is_none() {
         found.add(
             path,
-            "needs exactly one of rollout, scale, delete and kill, such as `rollout: {}`",
+            "needs exactly one of rollout, scale, delete, kill, evict, drainNode, patchAutoscaler and \
+             metricsOutage, such as `rollout: {}`",
         );
     }
     if event.at >= length {

@@ -14,7 +14,14 @@ impl Story {
     fn at(mut self, ms: u64, kind: EventKind) -> Self {
         let seq = self.0.len() as u64;
         let at = Timestamp(ms * MILLISECOND);
-        self.0.push(Event { at, seq, source: Source::Kubelet, precision: None, kind });
+        self.0.push(Event {
+            at,
+            seq,
+            source: Source::Kubelet,
+            precision: None,
+            stated: None,
+            kind,
+        });
         self
     }
 

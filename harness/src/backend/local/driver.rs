@@ -264,7 +264,14 @@ impl<'a> Driver<'a> {
     fn emit(&mut self, at: Timestamp, source: Source, kind: EventKind) -> Result<(), BackendError> {
         let seq = self.seq;
         self.seq += 1;
-        self.sink.line(Line::Event(Event { at, seq, source, precision: None, kind }))?;
+        self.sink.line(Line::Event(Event {
+            at,
+            seq,
+            source,
+            precision: None,
+            stated: None,
+            kind,
+        }))?;
         Ok(())
     }
 

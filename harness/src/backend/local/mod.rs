@@ -14,7 +14,7 @@ pub mod shim;
 
 use std::path::PathBuf;
 
-use highwater_model::spec::{PathKind, Probe, Scenario};
+use highwater_model::spec::{Generators, PathKind, Probe, Scenario, ServiceType};
 
 use super::{Backend, BackendError, Control, Ended};
 use crate::{
@@ -57,8 +57,42 @@ impl Backend for Local {
     }
 }
 
+/// What only a cluster has: the keys of `scenario` that go with `--backend kube`.
+fn cluster_only(scenario: &Scenario) -> Option<String> {
+    let path = &scenario.path;
+    for (key, is_given) in [
+        ("target.workload", scenario.target.workload.is_some()),
+        ("autoscaler", scenario.autoscaler.is_some()),
+        ("path.serviceType", path.service_type != ServiceType::ClusterIp),
+        ("path.url", path.url.is_some()),
+        ("traffic.generators", matches!(scenario.traffic.generators, Some(Generators::Pods(_)))),
+    ] {
+        if is_given {
+            return Some(key.into());
+        }
+    }
+    for (index, event) in scenario.events.iter().enumerate() {
+        let rollout = event.rollout.as_ref();
+        for (key, is_given) in [
+            ("drainNode", event.drain_node.is_some()),
+            ("patchAutoscaler", event.patch_autoscaler.is_some()),
+            ("metricsOutage", event.metrics_outage.is_some()),
+            ("rollout.image", rollout.is_some_and(|rollout| rollout.image.is_some())),
+            ("rollout.env", rollout.is_some_and(|rollout| !rollout.env.is_empty())),
+        ] {
+            if is_given {
+                return Some(format!("events[{index}].{key}"));
+            }
+        }
+    }
+    None
+}
+
 /// The first thing of a scenario that this backend cannot do.
 fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
+    if let Some(key) = cluster_only(scenario) {
+        return Some((key, "it needs a cluster; use --backend kube".into()));
+    }
     let template = &scenario.target.deployment.template;
     let probes = [
         ("startupProbe", &template.startup_probe),

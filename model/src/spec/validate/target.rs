@@ -4,7 +4,7 @@ use alloc::{collections::BTreeSet, format};
 
 use super::{ENTRIES_MAX, Problems, check_name, deployment};
 use crate::{
-    spec::{EnvVar, Misbehaviour, Service, Target},
+    spec::{Deployment, EnvVar, Misbehaviour, Service, Target, Workload},
     units::Bytes,
 };
 
@@ -16,6 +16,9 @@ const ARGUMENT_BYTES_MAX: usize = 128 << 10;
 const OWN_VARIABLES: [&str; 2] = ["PORT", "HOST"];
 
 pub(super) fn check(found: &mut Problems, target: &Target) {
+    if let Some(workload) = &target.workload {
+        return check_workload(found, target, workload);
+    }
     match (&target.service, &target.command) {
         (Some(_), Some(_)) => {
             found.add("target.command", "stands beside `service`; a target is one or the other")
@@ -27,7 +30,7 @@ pub(super) fn check(found: &mut Problems, target: &Target) {
     if !target.env.is_empty() && target.command.is_none() {
         found.add("target.env", "goes with `command`; the bundled service reads no variable");
     }
-    check_env(found, &target.env);
+    check_env(found, "target.env", &target.env);
     deployment::check(found, target);
     check_misbehave(found, "target.misbehave", target, &target.misbehave);
 }
@@ -88,11 +91,56 @@ pub(super) fn check_command(found: &mut Problems, path: &str, command: &[alloc::
     }
 }
 
-fn check_env(found: &mut Problems, env: &[EnvVar]) {
-    found.check_entries("target.env", env.len());
+/// A workload is what it is: the blocks that describe a target of ours do not go with it.
+fn check_workload(found: &mut Problems, target: &Target, workload: &Workload) {
+    for (path, name) in [
+        ("target.workload.namespace", Some(&workload.namespace)),
+        ("target.workload.deployment", Some(&workload.deployment)),
+        ("target.workload.service", workload.service.as_ref()),
+        ("target.workload.container", workload.container.as_ref()),
+    ] {
+        if name.is_some_and(|name| !is_dns_subdomain(name)) {
+            found.add(path, "is no name of a Kubernetes object");
+        }
+    }
+    for (key, is_given) in [
+        ("target.service", target.service.is_some()),
+        ("target.command", target.command.is_some()),
+        ("target.env", !target.env.is_empty()),
+        ("target.misbehave", !target.misbehave.is_empty()),
+        ("target.deployment", target.deployment != Deployment::default()),
+    ] {
+        if is_given {
+            found.add(key, "does not go with `workload`, which is taken as it is");
+        }
+    }
+}
+
+/// RFC 1123 subdomain: lower case letters, digits, dashes and dots.
+///
+/// *Source*: `apimachinery pkg/util/validation/validation.go`, `IsDNS1123Subdomain`.
+fn is_dns_subdomain(name: &str) -> bool {
+    let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.len() <= 253
+        && name.split('.').all(|label| {
+            label.starts_with(is_end)
+                && label.ends_with(is_end)
+                && label.chars().all(|c| is_end(c) || c == '-')
+        })
+}
+
+/// Whether `image` may be the name of an image: what a registry and a shell line can carry.
+pub(super) fn is_image(image: &str) -> bool {
+    !image.is_empty()
+        && image.len() <= 512
+        && image.bytes().all(|b| b.is_ascii_alphanumeric() || b"./:@-_".contains(&b))
+}
+
+pub(super) fn check_env(found: &mut Problems, list: &str, env: &[EnvVar]) {
+    found.check_entries(list, env.len());
     let mut seen = BTreeSet::new();
     for (index, variable) in env.iter().enumerate() {
-        let path = format!("target.env[{index}]");
+        let path = format!("{list}[{index}]");
         let name = variable.name.as_str();
         let is_legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty()

@@ -2,9 +2,9 @@
 
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 
-use super::{CONNECTIONS_MAX, LENGTH_MAX, Problems, REQUESTS_MAX, check_name};
+use super::{CONNECTIONS_MAX, GENERATORS_MAX, LENGTH_MAX, Problems, REQUESTS_MAX, check_name};
 use crate::{
-    spec::{Header, PhaseShape, RequestKind, Traffic},
+    spec::{Generators, Header, PhaseShape, RequestKind, Traffic},
     time::Nanos,
 };
 
@@ -68,6 +68,10 @@ pub(super) fn check(found: &mut Problems, traffic: &Traffic) {
     }
     found.check_span_above_zero("traffic.timeout", traffic.timeout);
     found.check_within("traffic.maxConnections", traffic.max_connections, 1, CONNECTIONS_MAX);
+    if let Some(Generators::Pods(pods)) = traffic.generators {
+        let most = GENERATORS_MAX.min(traffic.max_connections);
+        found.check_within("traffic.generators", pods, 1, most);
+    }
 }
 
 fn check_phases(found: &mut Problems, traffic: &Traffic) {

@@ -40,6 +40,17 @@ impl Driver<'_> {
                     KillSignal::Sigterm => Signal::Sigterm,
                 },
             },
+            Action::Evict(choice) => {
+                Input::DeletePod { which: choice.pod, reason: DeleteReason::Eviction }
+            }
+            // Refused when the plan was checked.
+            other @ (Action::DrainNode(_)
+            | Action::PatchAutoscaler(_)
+            | Action::MetricsOutage(_)) => {
+                let reason = format!("`{}` is nothing that this backend can do", other.key());
+                let kind = EventKind::ActionRefused { action_id, reason };
+                return self.emit(self.clock.now(), Source::Harness, kind);
+            }
         };
         self.input(now, now, input).await?;
         self.emit(self.clock.now(), Source::Harness, EventKind::ActionAccepted { action_id })
