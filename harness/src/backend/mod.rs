@@ -1,6 +1,8 @@
 //! Where a plan is carried out. Each backend writes the same record.
 
+pub mod kube;
 pub mod local;
+mod service;
 
 use tokio::sync::watch;
 
