@@ -1,9 +1,28 @@
 //! The bundled service's command line, the same on every backend that runs it.
 
 use highwater_model::{
-    spec::{Distribution, Misbehaviour, Path, Service},
+    spec::{Distribution, Misbehaviour, Path, Scenario, Service},
     time::Nanos,
 };
+
+/// The wrong behaviours that the bundled service has on every backend.
+const WRONG: [&str; 4] =
+    ["exit-on-sigterm", "close-listener-first", "ready-before-listening", "refuse-while-draining"];
+
+/// The first wrong behaviour of a scenario that is not there yet, as key and message. `also`: those
+/// that the backend has beside [`WRONG`].
+pub(super) fn missing_misbehaviour(
+    scenario: &Scenario,
+    also: &[&'static str],
+) -> Option<(String, String)> {
+    let known: Vec<&str> = WRONG.iter().chain(also).copied().collect();
+    let revisions =
+        scenario.events.iter().filter_map(|event| event.rollout.as_ref()?.misbehave.as_ref());
+    let all = std::iter::once(&scenario.target.misbehave).chain(revisions).flatten();
+    let missing = all.into_iter().find(|how| !known.contains(&how.name()))?;
+    let message = format!("`{missing}` is not there yet; there are {}", known.join(", "));
+    Some(("target.misbehave".into(), message))
+}
 
 /// The arguments of `highwater` that make it the bundled service: `target-service --cpu ...`.
 pub(super) fn arguments(service: &Service, misbehave: &[Misbehaviour], seed: u64) -> Vec<String> {

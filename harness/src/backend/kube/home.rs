@@ -58,12 +58,9 @@ impl Home {
     ) -> Result<Self, ClusterError> {
         let is_made = ensure_namespace(client, namespace).await?;
         let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
-        let lease = call(
-            "taking the Lease of the run",
-            leases.create(&PostParams::default(), &lease(holder)),
-        )
-        .await
-        .map_err(|error| if error.code() == Some(409) { held(namespace) } else { error })?;
+        let lease = call("taking the Lease of the run", leases.create(&ours(), &lease(holder)))
+            .await
+            .map_err(|error| if error.code() == Some(409) { held(namespace) } else { error })?;
         let uid = lease.metadata.uid.unwrap_or_default();
         let run: String = uid.chars().filter(char::is_ascii_alphanumeric).take(RUN_CHARS).collect();
         if run.is_empty() {
@@ -119,6 +116,11 @@ impl Home {
         }
         delete_lease(&self.client, &self.namespace).await
     }
+}
+
+/// Parameters that make a write known as ours.
+fn ours() -> PostParams {
+    PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() }
 }
 
 fn held(namespace: &str) -> ClusterError {
@@ -188,7 +190,7 @@ async fn ensure_namespace(client: &Client, name: &str) -> Result<bool, ClusterEr
     });
     let namespace: Namespace =
         serde_json::from_value(namespace).expect("the Namespace written here fits its type");
-    call(doing(), namespaces.create(&PostParams::default(), &namespace)).await?;
+    call(doing(), namespaces.create(&ours(), &namespace)).await?;
     Ok(true)
 }
 

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use highwater_model::spec::{Misbehaviour, Path, Port, Probe, Scenario, ServiceType, StrategyType};
+use highwater_model::spec::{
+    Misbehaviour, Path, PathKind, Port, Probe, Scenario, ServiceType, StrategyType,
+};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     autoscaling::v2::HorizontalPodAutoscaler,
@@ -172,18 +174,23 @@ impl Making<'_> {
 
     /// The target's Service.
     pub fn service(&self) -> Service {
-        let kind = match self.scenario.path.service_type {
-            ServiceType::ClusterIp => "ClusterIP",
-            ServiceType::NodePort => "NodePort",
-        };
+        let is_entry = self.scenario.path.kind == PathKind::L4;
         object(json!({
             "metadata": self.metadata(&self.name(), Component::Target),
             "spec": {
-                "type": kind,
+                "type": self.service_type(is_entry),
                 "selector": self.selector(Component::Target),
                 "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
             },
         }))
+    }
+
+    /// The scenario's type of Service for the one that clients connect to.
+    fn service_type(&self, is_entry: bool) -> &'static str {
+        match self.scenario.path.service_type {
+            ServiceType::NodePort if is_entry => "NodePort",
+            ServiceType::NodePort | ServiceType::ClusterIp => "ClusterIP",
+        }
     }
 
     /// The autoscaler, if the scenario has one.
@@ -299,6 +306,7 @@ impl Making<'_> {
         object(json!({
             "metadata": self.metadata(&self.proxy_name(), Component::Proxy),
             "spec": {
+                "type": self.service_type(true),
                 "selector": self.selector(Component::Proxy),
                 "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
             },

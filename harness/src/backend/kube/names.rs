@@ -8,6 +8,8 @@ pub const NAMESPACE: &str = "highwater";
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value.
 pub const HIGHWATER: &str = "highwater";
+/// The name under which our writes are known to the API server (`metadata.managedFields`).
+pub const MANAGER: &str = "highwater";
 /// Which run made an object.
 pub const RUN: &str = "highwater.dev/run";
 /// What an object is for: see [`Component`].
