@@ -51,7 +51,7 @@ enum Command {
     },
     /// The bundled target service
     #[command(hide = true)]
-    TargetService(target_service::Args),
+    TargetService(Box<target_service::Args>),
     /// The L7 proxy
     #[command(hide = true)]
     Proxy(proxy::Args),
@@ -164,7 +164,7 @@ pub fn main() -> ExitCode {
             );
             ExitCode::SUCCESS
         }
-        Command::TargetService(args) => target_service::main_with(args),
+        Command::TargetService(args) => target_service::main_with(*args),
         Command::Proxy(args) => proxy::main_with(args),
         Command::PodShim { command } => shim::main(&command),
         Command::PodExec { parent, command } => shim::exec(parent, &command),

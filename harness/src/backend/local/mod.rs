@@ -14,7 +14,7 @@ pub mod shim;
 
 use std::path::PathBuf;
 
-use highwater_model::spec::{PathKind, Probe, Scenario};
+use highwater_model::spec::{Misbehaviour, PathKind, Probe, Scenario};
 
 use super::{Backend, BackendError, Control, Ended};
 use crate::{
@@ -83,10 +83,13 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
         scenario.events.iter().filter_map(|event| event.rollout.as_ref()?.misbehave.as_ref());
     let all = std::iter::once(&scenario.target.misbehave).chain(revisions).flatten();
     if let Some(how) = all.into_iter().find(|how| !can.contains(&how.name())) {
-        return Some((
-            "target.misbehave".into(),
-            format!("`{how}` is not there yet; there are {}", can.join(", ")),
-        ));
+        let message = match how {
+            Misbehaviour::SelfScaling => {
+                format!("`{how}` needs an API server, which only a cluster has")
+            }
+            _ => format!("`{how}` is not there yet; there are {}", can.join(", ")),
+        };
+        return Some(("target.misbehave".into(), message));
     }
     if let Some(program) = scenario.target.command.as_ref().and_then(|argv| argv.first())
         && !is_program(program)
