@@ -9,7 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    doctor, proxy, record, report, run, scenario,
+    doctor, init, proxy, record, report, run, scenario,
 };
 
 /// Objectives met.
@@ -67,7 +67,7 @@ enum Command {
     },
     /// The bundled target service
     #[command(hide = true)]
-    TargetService(target_service::Args),
+    TargetService(Box<target_service::Args>),
     /// The L7 proxy
     #[command(hide = true)]
     Proxy(proxy::Args),
@@ -77,6 +77,25 @@ enum Command {
         /// The pod's command
         #[arg(last = true, required = true)]
         command: Vec<String>,
+    },
+    /// PID 1 of a container whose service a scenario kills
+    #[command(hide = true)]
+    Init {
+        /// The service's command
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Send a signal to the service below `init`, from inside its container
+    ///
+    /// Exit codes: 0 sent, 3 there is no such process, 4 it may not be signalled.
+    #[command(hide = true)]
+    SignalChild {
+        /// Which
+        #[arg(value_enum)]
+        signal: init::EndingSignal,
+        /// The init's pid
+        #[arg(long, value_name = "PID", default_value_t = 1, hide = true)]
+        of: u32,
     },
     /// The last step before a pod's process
     #[command(hide = true)]
@@ -238,8 +257,10 @@ pub fn main() -> ExitCode {
             );
             ExitCode::SUCCESS
         }
-        Command::TargetService(args) => target_service::main_with(args),
+        Command::TargetService(args) => target_service::main_with(*args),
         Command::Proxy(args) => proxy::main_with(args),
+        Command::Init { command } => init::main(&command),
+        Command::SignalChild { signal, of } => init::signal_child(signal, of),
         Command::PodShim { command } => shim::main(&command),
         Command::PodExec { parent, command } => shim::exec(parent, &command),
     }

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod doctor;
 pub mod http1;
+pub mod init;
 pub mod limits;
 pub mod load;
 pub mod plan;

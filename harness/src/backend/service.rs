@@ -9,6 +9,13 @@ use highwater_model::{
 const WRONG: [&str; 4] =
     ["exit-on-sigterm", "close-listener-first", "ready-before-listening", "refuse-while-draining"];
 
+/// The wrong behaviours of all revisions of a scenario.
+pub(super) fn misbehaviours(scenario: &Scenario) -> impl Iterator<Item = &Misbehaviour> {
+    let revisions =
+        scenario.events.iter().filter_map(|event| event.rollout.as_ref()?.misbehave.as_ref());
+    std::iter::once(&scenario.target.misbehave).chain(revisions).flatten()
+}
+
 /// The first wrong behaviour of a scenario that is not there yet, as key and message. `also`: those
 /// that the backend has beside [`WRONG`].
 pub(super) fn missing_misbehaviour(
@@ -16,10 +23,7 @@ pub(super) fn missing_misbehaviour(
     also: &[&'static str],
 ) -> Option<(String, String)> {
     let known: Vec<&str> = WRONG.iter().chain(also).copied().collect();
-    let revisions =
-        scenario.events.iter().filter_map(|event| event.rollout.as_ref()?.misbehave.as_ref());
-    let all = std::iter::once(&scenario.target.misbehave).chain(revisions).flatten();
-    let missing = all.into_iter().find(|how| !known.contains(&how.name()))?;
+    let missing = misbehaviours(scenario).find(|how| !known.contains(&how.name()))?;
     let message = format!("`{missing}` is not there yet; there are {}", known.join(", "));
     Some(("target.misbehave".into(), message))
 }

@@ -80,15 +80,7 @@ impl Making<'_> {
 
     /// Whether the target PATCHes its own replicas, and so needs the right to.
     pub fn is_self_scaling(&self) -> bool {
-        let rollouts = self
-            .scenario
-            .events
-            .iter()
-            .filter_map(|event| event.rollout.as_ref()?.misbehave.as_ref());
-        rollouts
-            .chain([&self.scenario.target.misbehave])
-            .flatten()
-            .any(|how| *how == Misbehaviour::SelfScaling)
+        service::misbehaviours(self.scenario).any(|how| *how == Misbehaviour::SelfScaling)
     }
 
     /// The target's Deployment.

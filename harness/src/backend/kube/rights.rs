@@ -9,6 +9,7 @@ use std::{
 use highwater_model::spec::{Generators, Misbehaviour, PathKind, Scenario};
 
 use super::names;
+use crate::backend::service;
 
 /// The APIService of the resource metrics.
 pub const METRICS_SERVICE: &str = "v1beta1.metrics.k8s.io";
@@ -69,8 +70,6 @@ pub struct Needs {
 impl Needs {
     /// Those of a scenario.
     pub fn of(scenario: &Scenario, home: &str, makes_home: bool) -> Self {
-        let wrong =
-            scenario.events.iter().filter_map(|event| event.rollout.as_ref()?.misbehave.as_ref());
         Self {
             home: home.into(),
             makes_home,
@@ -78,9 +77,7 @@ impl Needs {
             autoscaler: scenario.autoscaler.is_some(),
             proxy: scenario.path.kind == PathKind::L7 && scenario.path.url.is_none(),
             generators: scenario.traffic.generators != Some(Generators::Local),
-            self_scaling: wrong
-                .chain([&scenario.target.misbehave])
-                .flatten()
+            self_scaling: service::misbehaviours(scenario)
                 .any(|how| *how == Misbehaviour::SelfScaling),
             actions: scenario
                 .events

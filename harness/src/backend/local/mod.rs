@@ -14,7 +14,7 @@ pub mod shim;
 
 use std::path::PathBuf;
 
-use highwater_model::spec::{Generators, PathKind, Probe, Scenario, ServiceType};
+use highwater_model::spec::{Generators, Misbehaviour, PathKind, Probe, Scenario, ServiceType};
 
 use super::{Backend, BackendError, Control, Ended, service};
 use crate::{
@@ -110,6 +110,11 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
             let path = format!("target.deployment.template.{name}.httpGet.scheme");
             return Some((path, "it speaks HTTP only; use HTTP, or tcpSocket".into()));
         }
+    }
+    let needs_cluster = |how: &Misbehaviour| *how == Misbehaviour::SelfScaling;
+    if let Some(how) = service::misbehaviours(scenario).find(|how| needs_cluster(how)) {
+        let message = format!("`{how}` needs an API server, which only a cluster has");
+        return Some(("target.misbehave".into(), message));
     }
     if let Some(found) = service::missing_misbehaviour(scenario, &[]) {
         return Some(found);
