@@ -1,5 +1,6 @@
 //! Where a plan is carried out. Each backend writes the same record.
 
+pub mod kube;
 pub mod local;
 
 use tokio::sync::watch;
