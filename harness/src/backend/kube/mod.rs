@@ -6,6 +6,7 @@
 //! 4. what a run makes in it: [`manifests`]
 //! 5. what it changes of what is not its own, and puts back: [`journal`]
 //! 6. what the scenario does to the target: [`act`]
+//! 7. what is seen meanwhile: [`observe`]
 
 pub mod act;
 pub mod cleanup;
@@ -15,6 +16,7 @@ pub mod home;
 pub mod journal;
 pub mod manifests;
 pub mod names;
+pub mod observe;
 pub mod preflight;
 pub mod rights;
 pub mod sweep;
