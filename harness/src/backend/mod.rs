@@ -97,6 +97,9 @@ pub enum BackendError {
     /// The cluster could not do what was needed.
     #[error(transparent)]
     Cluster(#[from] kube::error::ClusterError),
+    /// Something that the run changed or made is still so.
+    #[error("{0}; `highwater cleanup` undoes what is left")]
+    NotRestored(#[source] kube::error::ClusterError),
     /// What was found before the run.
     #[error("the cluster is not ready for this run:{}", findings.iter().map(|one| format!("\n  - {one}")).collect::<String>())]
     Preflight {

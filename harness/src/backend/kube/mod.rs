@@ -6,20 +6,26 @@
 //! 4. what a run makes in it: [`manifests`]
 //! 5. what it changes of what is not its own, and puts back: [`journal`]
 //! 6. what the scenario does to the target: [`act`]
-//! 7. what is seen meanwhile: [`observe`]
+//! 7. what is seen meanwhile: [`watch`], and what that tells: [`observe`]
+//! 8. the run itself: `driver`, on what stands in the cluster ([`stage`]) with load from pods
+//!    ([`pods_of_job`])
 
 pub mod act;
 pub mod cleanup;
 pub mod client;
+mod driver;
 pub mod error;
 pub mod home;
 pub mod journal;
 pub mod manifests;
 pub mod names;
 pub mod observe;
+pub mod pods_of_job;
 pub mod preflight;
 pub mod rights;
+pub mod stage;
 pub mod sweep;
+pub mod watch;
 
 use std::path::PathBuf;
 
@@ -81,12 +87,15 @@ impl Backend for Kube {
 
     fn run(
         &mut self,
-        _plan: &Plan,
-        _sink: &mut dyn Sink,
-        _control: &mut Control<'_>,
+        plan: &Plan,
+        sink: &mut dyn Sink,
+        control: &mut Control<'_>,
     ) -> Result<Ended, BackendError> {
-        let _ = (&self.options, &self.logs);
-        Err(error::ClusterError::unfit("running", "the driver is not merged").into())
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(BackendError::system("starting the runtime"))?;
+        runtime.block_on(driver::run(&self.options, self.logs.clone(), plan, sink, control))
     }
 }
 
