@@ -6,7 +6,9 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::{analyze, backend::local::shim, doctor, proxy, record, report, run, scenario};
+use crate::{
+    analyze, backend::local::shim, doctor, generator, proxy, record, report, run, scenario,
+};
 
 /// Objectives met.
 pub const MET: u8 = 0;
@@ -55,6 +57,9 @@ enum Command {
     /// The L7 proxy
     #[command(hide = true)]
     Proxy(proxy::Args),
+    /// A load generator, as a pod of its own
+    #[command(hide = true)]
+    Generator(generator::Args),
     /// The parent of one pod's process
     #[command(hide = true)]
     PodShim {
@@ -166,6 +171,7 @@ pub fn main() -> ExitCode {
         }
         Command::TargetService(args) => target_service::main_with(args),
         Command::Proxy(args) => proxy::main_with(args),
+        Command::Generator(args) => generator::main_with(args),
         Command::PodShim { command } => shim::main(&command),
         Command::PodExec { parent, command } => shim::exec(parent, &command),
     }
