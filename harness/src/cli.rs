@@ -9,7 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    doctor, init, proxy, record, report, run, scenario,
+    doctor, generator, init, proxy, record, report, run, scenario,
 };
 
 /// Objectives met.
@@ -71,6 +71,9 @@ enum Command {
     /// The L7 proxy
     #[command(hide = true)]
     Proxy(proxy::Args),
+    /// A load generator, as a pod of its own
+    #[command(hide = true)]
+    Generator(generator::Args),
     /// The parent of one pod's process
     #[command(hide = true)]
     PodShim {
@@ -261,6 +264,7 @@ pub fn main() -> ExitCode {
         Command::Proxy(args) => proxy::main_with(args),
         Command::Init { command } => init::main(&command),
         Command::SignalChild { signal, of } => init::signal_child(signal, of),
+        Command::Generator(args) => generator::main_with(args),
         Command::PodShim { command } => shim::main(&command),
         Command::PodExec { parent, command } => shim::exec(parent, &command),
     }
