@@ -251,7 +251,7 @@ impl Driver<'_> {
             }
             LoadNews::Engine(Some(Update::Second(second))) => {
                 self.progress.rate = 0;
-                for line in second.into_lines() {
+                for line in second.into_lines(0) {
                     self.load_line(line)?;
                 }
                 Ok(false)
