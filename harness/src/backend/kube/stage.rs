@@ -45,6 +45,10 @@ pub async fn make(client: &Client, making: &Making<'_>) -> Result<Stage, Cluster
     if let Some(account) = making.self_scaling() {
         create_account(client, namespace, account).await?;
     }
+    if let Some((level, schema)) = making.fence() {
+        create_in(Api::all(client.clone()), &level).await?;
+        create_in(Api::all(client.clone()), &schema).await?;
+    }
     if uses_own_proxy(making.scenario) {
         create_account(client, namespace, making.proxy_account()).await?;
     }
@@ -250,7 +254,6 @@ async fn create_account(
     create(client, namespace, &binding).await
 }
 
-/// Makes an object. Not tried again: one that was made by a lost answer would be in the way.
 async fn create<K>(client: &Client, namespace: &str, object: &K) -> Result<(), ClusterError>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
@@ -259,7 +262,14 @@ where
         + Serialize
         + DeserializeOwned,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    create_in(Api::namespaced(client.clone(), namespace), object).await
+}
+
+/// Makes an object. Not tried again: one that was made by a lost answer would be in the way.
+async fn create_in<K>(api: Api<K>, object: &K) -> Result<(), ClusterError>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
     let params =
         PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
     let doing = format!("making {} {}", K::kind(&()), object.name_any());
