@@ -143,7 +143,7 @@ impl Needs {
         rights.add(target, "discovery.k8s.io", "endpointslices", &["list", "watch"]);
         rights.add(None, "", "nodes", watch);
         rights.add(target, "autoscaling", "horizontalpodautoscalers", watch);
-        if self.autoscaler {
+        if self.autoscaler || self.workload.is_some() {
             rights.add(target, "metrics.k8s.io", "pods", &["list"]);
         }
         if self.workload.is_none() {

@@ -169,7 +169,8 @@ pub async fn entry(
     let host = |default: &str| scenario.path.host.clone().unwrap_or_else(|| default.to_string());
     if let Some(url) = &scenario.path.url {
         let authority = url.trim_start_matches("http://").trim_end_matches('/');
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let has_port =
+            authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let address = if has_port { authority.to_string() } else { format!("{authority}:80") };
         return Ok((address, host(authority)));
     }
@@ -194,7 +195,10 @@ pub async fn entry(
     };
     if scenario.path.service_type == ServiceType::NodePort {
         let Some(node_port) = node_port else {
-            return Err(ClusterError::unfit(doing, "it has no node port; its type is not NodePort"));
+            return Err(ClusterError::unfit(
+                doing,
+                "it has no node port; its type is not NodePort",
+            ));
         };
         return Ok((format!("{}:{node_port}", node_address(client).await?), host(&scenario.name)));
     }
@@ -270,8 +274,7 @@ async fn create_in<K>(api: Api<K>, object: &K) -> Result<(), ClusterError>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {
-    let params =
-        PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
+    let params = PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
     let doing = format!("making {} {}", K::kind(&()), object.name_any());
     call(doing, api.create(&params, object)).await.map(|_| ())
 }

@@ -71,7 +71,9 @@ pub(super) fn with(error: BackendError, failures: Vec<ClusterError>) -> BackendE
         None => error,
         Some(failure) => BackendError::PartEnded {
             part: "the beginning",
-            reason: format!("{error}; and it could not be undone ({failure}): run `highwater cleanup`"),
+            reason: format!(
+                "{error}; and it could not be undone ({failure}): run `highwater cleanup`"
+            ),
         },
     }
 }
