@@ -1,8 +1,11 @@
 //! Whether a run can be trusted: the generator judges itself.
 
-use highwater_model::time::{MILLISECOND, Nanos, SECOND, human};
+use highwater_model::{
+    event::{EventKind, WarningCode},
+    time::{MILLISECOND, Nanos, SECOND, human},
+};
 
-use super::{Percentiles, Requests};
+use super::{Percentiles, Requests, cluster::Gap};
 use crate::record::RunRecord;
 
 /// Above this, latency speaks of the generator: ten times what a loaded shared machine shows.
@@ -13,6 +16,8 @@ const LAG_P99_WARN: u64 = 10 * MILLISECOND;
 const UNSENT_SHARE_MAX: f64 = 0.001;
 /// The share of a core above which an engine's thread has no reserve.
 const ENGINE_CPU_WARN: f64 = 0.85;
+/// More watch gaps, and more warnings of the run, than this are only counted.
+const WARNINGS_MAX: usize = 10;
 /// The share of descriptors or ports above which a limit is near.
 const LIMIT_SHARE_WARN: f64 = 0.8;
 
@@ -67,7 +72,7 @@ impl Judge {
 }
 
 /// Judges a run's generator.
-pub fn audit(record: &RunRecord, requests: &Requests, lag: &Percentiles) -> Audit {
+pub fn audit(record: &RunRecord, requests: &Requests, lag: &Percentiles, gaps: &[Gap]) -> Audit {
     let mut judge = Judge(Audit::default());
     let is_whole = requests.pending == 0;
     judge.demand(
@@ -101,6 +106,8 @@ pub fn audit(record: &RunRecord, requests: &Requests, lag: &Percentiles) -> Audi
     worst_second(record, &mut judge);
     cpu(record, &mut judge);
     limits(record, &mut judge);
+    watch_gaps(gaps, &mut judge);
+    warnings(record, &mut judge);
     judge.0.trusted = judge.0.reasons.is_empty();
     judge.0
 }
@@ -156,5 +163,48 @@ fn limits(record: &RunRecord, judge: &mut Judge) {
                 "A limit of the machine was near",
             );
         }
+    }
+}
+
+/// What was not heard weakens times, not counts: the load does not come through the API server.
+fn watch_gaps(gaps: &[Gap], judge: &mut Judge) {
+    for gap in gaps.iter().take(WARNINGS_MAX) {
+        let lasted = human(gap.to.since(gap.from));
+        judge.0.warnings.push(format!(
+            "Nothing was heard of {} for {lasted}, from {:.1} s to {:.1} s ({}): what happened \
+             then is known by its effects only, with times late by up to that",
+            gap.what.join(", "),
+            gap.from.as_secs_f64(),
+            gap.to.as_secs_f64(),
+            gap.reason,
+        ));
+    }
+    if let Some(more @ 1..) = gaps.len().checked_sub(WARNINGS_MAX) {
+        judge.0.warnings.push(format!("Such gaps beside these: {more}"));
+    }
+}
+
+/// What the backend itself warned of, each once.
+fn warnings(record: &RunRecord, judge: &mut Judge) {
+    let mut told: Vec<&str> = Vec::new();
+    let mut more = 0;
+    for event in &record.events {
+        let EventKind::Warning { code, message } = &event.kind else { continue };
+        let counts = matches!(
+            code,
+            WarningCode::Throttled | WarningCode::NotRestored | WarningCode::Preflight
+        );
+        if !counts || told.contains(&message.as_str()) {
+            continue;
+        }
+        if told.len() == WARNINGS_MAX {
+            more += 1;
+            continue;
+        }
+        told.push(message);
+        judge.0.warnings.push(message.clone());
+    }
+    if more > 0 {
+        judge.0.warnings.push(format!("Warnings of the run beside these: {more}"));
     }
 }

@@ -288,6 +288,7 @@ mod tests {
                 .map(|index| PodLane {
                     name: format!("pod-{index}"),
                     revision: 1,
+                    node: None,
                     spans: Vec::new(),
                     routed: Vec::new(),
                     lost: u64::from(index >= 490),

@@ -68,8 +68,16 @@ fn pod() -> impl Strategy<Value = PodLane> {
         to,
         phase: PodPhase::ALL[phase],
     });
-    (name(), vec(span, 0..6), vec((instant(), instant()), 0..3), number())
-        .prop_map(|(name, spans, routed, lost)| PodLane { name, revision: 1, spans, routed, lost })
+    (name(), vec(span, 0..6), vec((instant(), instant()), 0..3), number()).prop_map(
+        |(name, spans, routed, lost)| PodLane {
+            name,
+            revision: 1,
+            node: None,
+            spans,
+            routed,
+            lost,
+        },
+    )
 }
 
 fn failure() -> impl Strategy<Value = FailureMark> {
