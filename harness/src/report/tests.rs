@@ -16,6 +16,7 @@ fn fixtures() -> Vec<(&'static str, Analysis)> {
         ("untrusted", testkit::untrusted()),
         ("aborted", testkit::aborted()),
         ("hostile", testkit::hostile()),
+        ("kube", testkit::kube()),
     ]
 }
 

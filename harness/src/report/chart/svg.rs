@@ -149,6 +149,13 @@ impl Frame {
             let (from, to) = (self.x(*from), self.x(*to));
             canvas.rect(Ink::Quiet, (from, plot.top), (to, plot.bottom));
         }
+        for (from, to) in &model.gaps {
+            let (from, to) = (self.x(*from), self.x(*to));
+            canvas.rect(Ink::Gap, (from, plot.top), (to, plot.bottom));
+            for x in [from, to] {
+                canvas.line(Ink::GapEdge, 1.0, &[(x, plot.top), (x, plot.bottom)]);
+            }
+        }
         for tick in &model.time.ticks {
             let x = self.x(tick.at);
             canvas.line(Ink::Grid, 0.5, &[(x, plot.top), (x, plot.bottom)]);

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod hour;
+mod kube;
 mod runs;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::{
 
 pub(super) use hostile::{HOSTILE, hostile};
 pub(super) use hour::{day, hour};
+pub(super) use kube::kube;
 pub(super) use runs::{aborted, clean, lossy, untrusted};
 
 /// Numbers that look random and are always the same.
