@@ -97,8 +97,8 @@ impl Key {
 
 const fn line_width(ink: Ink) -> f64 {
     match ink {
-        Ink::P50 | Ink::Ready | Ink::MetricA => 2.0,
-        Ink::P99 | Ink::Desired | Ink::MetricB | Ink::MetricC | Ink::MetricD => 1.5,
+        Ink::P50 | Ink::Ready => 2.0,
+        Ink::P99 | Ink::Desired | Ink::MetricA | Ink::MetricB | Ink::MetricC | Ink::MetricD => 1.5,
         _ => 1.0,
     }
 }
