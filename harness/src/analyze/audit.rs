@@ -208,3 +208,65 @@ fn warnings(record: &RunRecord, judge: &mut Judge) {
         judge.0.warnings.push(format!("Warnings of the run beside these: {more}"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use highwater_model::{
+        event::{Event, Source},
+        time::Timestamp,
+    };
+
+    fn judge() -> Judge {
+        Judge(Audit::default())
+    }
+
+    #[test]
+    fn gaps_are_named_and_do_not_make_a_run_untrusted() {
+        let gap = |from| Gap {
+            from: Timestamp(from * SECOND),
+            to: Timestamp((from + 2) * SECOND),
+            what: vec!["pods".into(), "events".into()],
+            reason: "410 Gone".into(),
+        };
+        let mut few = judge();
+        watch_gaps(&[gap(40)], &mut few);
+        assert!(few.0.reasons.is_empty());
+        let told = "Nothing was heard of pods, events for 2.00 s, from 40.0 s to 42.0 s (410 Gone)";
+        assert!(few.0.warnings[0].starts_with(told), "{:?}", few.0.warnings);
+        let mut many = judge();
+        let gaps: Vec<Gap> = (0..100).map(|index| gap(index * 10)).collect();
+        watch_gaps(&gaps, &mut many);
+        assert_eq!(many.0.warnings.len(), WARNINGS_MAX + 1);
+        assert_eq!(many.0.warnings[WARNINGS_MAX], "Such gaps beside these: 90");
+    }
+
+    #[test]
+    fn warnings_of_the_run_are_told_once_each_and_bounded() {
+        let text = r#"{"name":"test","traffic":{"phases":[{"hold":"1/s","for":"1s"}]}}"#;
+        let mut record = RunRecord::new(crate::record::Header {
+            schema: crate::record::SCHEMA.into(),
+            backend: crate::record::BackendKind::Kube,
+            seed: 1,
+            scenario: serde_json::from_str(text).expect("a scenario"),
+            phases: Vec::new(),
+        });
+        let mut warn = |code, message: String| {
+            let seq = record.events.len() as u64;
+            let kind = EventKind::Warning { code, message };
+            let (at, source) = (Timestamp(seq), Source::Harness);
+            record.events.push(Event { at, seq, source, precision: None, stated: None, kind });
+        };
+        warn(WarningCode::WatchGap, "gaps have events of their own".into());
+        for index in 0..20 {
+            warn(WarningCode::Throttled, format!("throttled {}", index / 2));
+        }
+        warn(WarningCode::NotRestored, "replicas".into());
+        let mut found = judge();
+        warnings(&record, &mut found);
+        assert_eq!(found.0.warnings.len(), WARNINGS_MAX + 1);
+        assert_eq!(found.0.warnings[0], "throttled 0");
+        assert_eq!(found.0.warnings[WARNINGS_MAX], "Warnings of the run beside these: 1");
+        assert!(found.0.reasons.is_empty());
+    }
+}

@@ -90,3 +90,44 @@ pub fn judge(objective: &Objective, measured: &Measured) -> ObjectiveResult {
         met: value.is_some_and(|value| objective.bound.allows(value)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use highwater_model::time::Nanos;
+
+    #[test]
+    fn a_time_to_scale_that_is_open_can_be_missed_and_never_met() {
+        let objective: Objective =
+            serde_json::from_str(r#"{"time-to-scale": "<60s"}"#).expect("an objective");
+        let rows = [
+            (Slowest::None, None, false, "there was no scale-up"),
+            (Slowest::Exactly(Nanos::from_secs(59)), Some(59e9), true, "59.0 s"),
+            (Slowest::Exactly(Nanos::from_secs(60)), Some(60e9), false, "60.0 s"),
+            (
+                Slowest::AtLeast(Nanos::from_secs(59)),
+                None,
+                false,
+                "at least 59.0 s: not complete at the end",
+            ),
+            (
+                Slowest::AtLeast(Nanos::from_secs(61)),
+                Some(61e9),
+                false,
+                "at least 61.0 s: not complete at the end",
+            ),
+        ];
+        for (slowest, value, met, shown) in rows {
+            let measured = Measured {
+                requests: Requests::default(),
+                unexplained: 0,
+                latency: hist::new(),
+                service: hist::new(),
+                slowest,
+            };
+            let name = "time-to-scale <1m".into();
+            let expected = ObjectiveResult { name, value, shown: shown.into(), met };
+            assert_eq!(judge(&objective, &measured), expected);
+        }
+    }
+}

@@ -4,8 +4,9 @@
 //!
 //! 1. *load*: the offered load rises, at the begin of a phase of the traffic that is higher than
 //!    what was before it
-//! 2. *demand*: the first reading since then, without a break, of a metric above its target by
-//!    more than the tolerance
+//! 2. *demand*: the first reading since the decision before, and without a break, of a metric
+//!    above its target by more than the tolerance: the autoscaler's, or one of the metrics API
+//!    that it had not looked at yet
 //! 3. *decision*: the autoscaler changed `spec.replicas`
 //! 4. *placed*: the last of the new pods is made and has a node
 //! 5. *started*, 6. *ready*: the last of them runs, and is ready
@@ -20,25 +21,21 @@
 //! pods that went before they served are left out. "The last of them" is taken for each instant on
 //! its own, so that the stages add up.
 
+mod demand;
 mod starts;
 #[cfg(test)]
 mod tests;
 
 use highwater_model::{
     event::Event,
-    spec::{PhaseShape, Scenario},
     time::{Nanos, SECOND, Timestamp},
 };
 
+use demand::Demands;
 pub use starts::{PodStart, PodStarts, StartStage, pod_starts, summarize};
 
-use super::autoscaler::{Autoscaling, Decision, PASS};
+use super::autoscaler::{Autoscaling, Decision};
 use crate::record::RunRecord;
-
-/// Above `target * (1 + TOLERANCE)` the autoscaler asks for more pods.
-///
-/// *Source*: `hpa-semantics.md` section 1, `--horizontal-pod-autoscaler-tolerance`.
-const TOLERANCE: f64 = 0.1;
 
 /// A part of the time that a scale-up takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -198,9 +195,8 @@ pub fn scale_ups(
     starts: &[PodStart],
     traffic_start: Timestamp,
 ) -> Vec<ScaleUp> {
-    let scenario = &record.header.scenario;
-    let demands = demands(autoscaling, tolerance(scenario));
-    let rises = rises(record, traffic_start);
+    let demands = Demands::of(record, autoscaling);
+    let rises = demand::rises(record, traffic_start);
     let decisions = &autoscaling.decisions;
     let mut next_pod = 0;
     let mut ups = Vec::new();
@@ -209,7 +205,7 @@ pub fn scale_ups(
             continue;
         }
         let before = index.checked_sub(1).map(|before| decisions[before].at);
-        let demand = demand(&demands, decision.at, before);
+        let demand = demands.before(decision.at, before);
         let asked = demand.map_or(decision.at, |demand| demand.at);
         let load = rises.iter().copied().rfind(|rise| *rise <= asked);
         let load = load.filter(|rise| before.is_none_or(|before| *rise > before));
@@ -219,62 +215,6 @@ pub fn scale_ups(
         ups.push(chain.scale_up(pods, record.end()));
     }
     ups
-}
-
-/// The tolerance on the way up.
-fn tolerance(scenario: &Scenario) -> f64 {
-    let behavior = scenario.autoscaler.as_ref().and_then(|spec| spec.behavior.as_ref());
-    let given = behavior.and_then(|behavior| behavior.scale_up.as_ref()?.tolerance.as_ref());
-    given.map_or(TOLERANCE, |tolerance| tolerance.milli() as f64 / 1e3)
-}
-
-/// The instants at which the offered load rises.
-fn rises(record: &RunRecord, traffic_start: Timestamp) -> Vec<Timestamp> {
-    let mut rate = 0.0;
-    let mut rises = Vec::new();
-    for (plan, phase) in record.header.phases.iter().zip(&record.header.scenario.traffic.phases) {
-        let Ok(shape) = phase.shape() else { continue };
-        let (first, last) = match shape {
-            PhaseShape::Hold { rate, .. } => (rate.0, rate.0),
-            PhaseShape::Ramp { from, to, .. } => (from.map_or(rate, |from| from.0), to.0),
-        };
-        if first.max(last) > rate {
-            rises.push(traffic_start + plan.start);
-        }
-        rate = last;
-    }
-    rises
-}
-
-/// Readings in order, and whether one of the metrics asks for more; readings that could not be
-/// taken say nothing and are left out.
-fn demands(autoscaling: &Autoscaling, tolerance: f64) -> Vec<(Moment, bool)> {
-    let asks = |current: f64, target: f64| current > target * (1.0 + tolerance);
-    let known = autoscaling
-        .statuses
-        .iter()
-        .filter(|status| status.metrics.iter().any(|metric| metric.current.is_some()));
-    known
-        .map(|status| {
-            let mut metrics = status.metrics.iter();
-            let above = metrics
-                .any(|metric| metric.current.is_some_and(|current| asks(current, metric.target)));
-            (status.moment, above)
-        })
-        .collect()
-}
-
-/// The first reading since the decision before, and without a break, that asked for more. The
-/// pass that decides tells its reading a little after its decision.
-fn demand(demands: &[(Moment, bool)], at: Timestamp, before: Option<Timestamp>) -> Option<Moment> {
-    let within = demands.iter().filter(|(moment, _)| {
-        moment.at <= at + PASS && before.is_none_or(|before| moment.at > before + PASS)
-    });
-    let mut since = None;
-    for (moment, asks) in within {
-        since = if *asks { since.or(Some(*moment)) } else { None };
-    }
-    since.map(|moment| Moment { at: moment.at.min(at), ..moment })
 }
 
 /// The next pods that are made after a decision and before the following one, as many as it

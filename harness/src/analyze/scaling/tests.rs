@@ -89,6 +89,7 @@ impl Story {
     fn ups(self) -> Vec<ScaleUp> {
         let scenario = serde_json::json!({
             "name": "spike",
+            "target": {"deployment": {"template": {"resources": {"requests": {"cpu": "100m"}}}}},
             "traffic": {"phases": [
                 {"hold": "50/s", "for": "20s"},
                 {"hold": "200/s", "for": "60s"},
@@ -163,6 +164,31 @@ fn the_reading_of_the_deciding_pass_is_no_later_than_its_decision() {
         .ups()[0];
     assert_eq!(up.demand, Some(Timestamp(60 * SECOND)));
     assert_eq!(millis(up)[..2], [Some(30_000), Some(0)]);
+}
+
+#[test]
+fn the_metrics_api_tells_the_lag_of_the_metric_from_that_of_the_autoscaler() {
+    // The autoscaler looks at 60 s; what it acts on could be had from 48 s on.
+    let used = |story: Story, seconds: u64, pod: &str, milli: u64| {
+        let (pod, window) = (pod.to_owned(), Nanos::from_secs(15));
+        let kind = EventKind::PodMetrics { pod, cpu_nano: milli * 1_000_000, memory: 0, window };
+        story.at(seconds * 1_000, kind)
+    };
+    let start = || Story::default().reads(15_000, Some(40.0), 1);
+    let decided = |story: Story| {
+        let story = story.decides(60_000, 2, 3).reads(60_020, Some(180.0), 3);
+        story.starts(60_050, "x").ups()[0].demand.map(Timestamp::second)
+    };
+    // 55 m of a request of 100 m and a target of 50 % is within the tolerance; the mean counts.
+    let both = |story, seconds, a, b| used(used(story, seconds, "a", a), seconds, "b", b);
+    let risen = both(both(both(start(), 33, 20, 20), 40, 90, 20), 48, 180, 180);
+    assert_eq!(decided(risen), Some(48));
+    let fell = both(both(start(), 33, 180, 180), 48, 20, 20);
+    assert_eq!(decided(fell), Some(60), "it fell again, so the autoscaler's own reading counts");
+    // A pod that goes is not counted any more.
+    let gone = both(start(), 33, 100, 0).deleted(40_000, "b");
+    assert_eq!(decided(used(gone, 45, "a", 100)), Some(45));
+    assert_eq!(decided(used(start(), 33, "a", 55)), Some(60));
 }
 
 #[test]
