@@ -195,15 +195,15 @@ fn decision(event: &Event, statuses: &[Status]) -> Option<Decision> {
     })
 }
 
-/// The status of the pass that decided: of those that want what was decided, and are not later
-/// than the same pass can be, the nearest; else the last one before.
+/// The status of the pass that decided: the nearest that wants what was decided, within what one
+/// pass can last; else the last one before.
 fn status_of(at: Timestamp, to: u32, statuses: &[Status]) -> Option<usize> {
-    let by_then = |limit: Timestamp| {
-        statuses.iter().enumerate().take_while(move |(_, status)| status.moment.at <= limit)
-    };
-    let same = by_then(at + PASS).filter(|(_, status)| status.desired == to);
-    let nearest = same.min_by_key(|(_, status)| status.moment.at.0.abs_diff(at.0));
-    nearest.or_else(|| by_then(at).last()).map(|(index, _)| index)
+    let until = |limit: Timestamp| statuses.partition_point(|status| status.moment.at <= limit);
+    let earliest = Timestamp(at.0.saturating_sub(PASS.0));
+    let first = statuses.partition_point(|status| status.moment.at < earliest);
+    let same = (first..until(at + PASS)).filter(|index| statuses[*index].desired == to);
+    let nearest = same.min_by_key(|index| statuses[*index].moment.at.0.abs_diff(at.0));
+    nearest.or_else(|| until(at).checked_sub(1))
 }
 
 #[cfg(test)]
@@ -257,6 +257,15 @@ mod tests {
         let rows = [
             // Told before, as our own controllers do.
             (vec![status(900, 6, Some(180.0), false), decided(1_000, 2, 6)], Some(180.0)),
+            // What it wanted long ago is not what it decided by.
+            (
+                vec![
+                    status(900, 6, Some(99.0), false),
+                    status(8_000, 2, Some(60.0), false),
+                    decided(10_000, 2, 6),
+                ],
+                Some(60.0),
+            ),
             // The next pass is not the same.
             (
                 vec![

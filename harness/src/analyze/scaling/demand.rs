@@ -60,9 +60,9 @@ impl Demands {
 }
 
 fn first(readings: &Readings, until: Timestamp, before: Option<Timestamp>) -> Option<Moment> {
-    let within = readings.iter().filter(|(moment, _)| {
-        moment.at <= until && before.is_none_or(|before| moment.at > before + PASS)
-    });
+    let after = |limit: Timestamp| readings.partition_point(|(moment, _)| moment.at <= limit);
+    let begin = before.map_or(0, |before| after(before + PASS));
+    let within = readings.get(begin..after(until)).unwrap_or_default();
     let mut since = None;
     for (moment, asks) in within {
         since = if *asks { since.or(Some(*moment)) } else { None };
@@ -142,8 +142,8 @@ impl Usage<'_> {
                 MetricUnit::AverageValue => usage,
                 MetricUnit::Value => return None,
             };
-            let known = metric.points.iter().rfind(|point| point.at <= at);
-            let target = known.or(metric.points.first())?.target;
+            let known = metric.points.partition_point(|point| point.at <= at);
+            let target = metric.points.get(known.saturating_sub(1))?.target;
             Some((self.asks)(current, target))
         });
         answers.next().map(|first| first || answers.any(|asks| asks))

@@ -44,6 +44,14 @@ pub(super) fn kube_without_requests() -> Analysis {
     analyze(&record).expect("the record is sound")
 }
 
+/// What comes of other events than its own, in a record that was cut off.
+pub(in super::super) fn kube_of(events: Vec<Event>) -> Analysis {
+    let mut record = RunRecord::new(header());
+    record.events = events;
+    record.sort();
+    analyze(&record).expect("events cannot contradict each other")
+}
+
 fn events(record: &mut RunRecord) {
     let mut told = Told(Vec::new());
     begin(&mut told);
