@@ -44,10 +44,10 @@ pub struct Args {
     #[arg(long, default_value_t = 64 << 20)]
     pub kept_bytes: usize,
     /// The name of its pod [default: the host's name, which is the pod's]
-    #[arg(long, env = "HIGHWATER_POD")]
+    #[arg(long, env = "POD_NAME")]
     pub pod: Option<String>,
     /// The name of its pod's node
-    #[arg(long, env = "HIGHWATER_NODE", default_value = "")]
+    #[arg(long, env = "NODE_NAME", default_value = "")]
     pub node: String,
     /// The index that its Job gave it
     #[arg(long, env = "JOB_COMPLETION_INDEX")]
