@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use highwater_model::{
+    event::{EventKind, WarningCode},
     load::Share,
     spec::Scenario,
     time::{Nanos, Timestamp},
@@ -105,6 +106,39 @@ pub enum What {
     },
     /// All of its share is in the record: sent, or counted as unsent.
     Finished,
+}
+
+impl News {
+    /// What of it belongs into the record as an event.
+    pub fn event(&self) -> Option<EventKind> {
+        let generator = self.generator;
+        let late = |message| Some(EventKind::Warning { code: WarningCode::Late, message });
+        match &self.what {
+            What::Ready { who, clock, .. } => Some(EventKind::GeneratorReady {
+                generator,
+                pod: who.pod.clone(),
+                node: who.node.clone(),
+                offset_ns: clock.mono_ns,
+                uncertainty: clock.uncertainty,
+            }),
+            What::Started { late: span } if *span > Nanos::ZERO => {
+                late(format!("generator {generator} was told to start {span} late"))
+            }
+            What::Resumed { gap } => late(format!(
+                "nothing was heard of generator {generator} for {gap}; what it said came later"
+            )),
+            What::Lost { reason, unsent, .. } => Some(EventKind::GeneratorLost {
+                generator,
+                reason: reason.clone(),
+                unsent: *unsent,
+            }),
+            What::Started { .. }
+            | What::Clock { .. }
+            | What::Lines(_)
+            | What::Cut { .. }
+            | What::Finished => None,
+        }
+    }
 }
 
 /// What all generators are told; each follows it from where it is.
