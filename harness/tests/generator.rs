@@ -1,6 +1,6 @@
 //! Load generators as the processes that they are, driven over loopback: exact shares, cuts,
 //! deaths, and callers that are not the harness.
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
 mod generators {
     mod callers;

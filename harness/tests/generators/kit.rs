@@ -90,9 +90,30 @@ impl Pod {
     }
 
     pub(crate) fn listen(listen: &str, args: &[&str]) -> Self {
-        let mut child = Command::new(PROGRAM)
-            .args(["generator", "--listen", listen, "--node", "here"])
-            .args(args)
+        let mut command = Command::new(PROGRAM);
+        command.args(["generator", "--listen", listen, "--node", "here"]).args(args);
+        Self::spawn(command)
+    }
+
+    /// A generator whose monotonic clock is so many seconds ahead of this machine's, or `None` if
+    /// time cannot be unshared here.
+    pub(crate) fn start_ahead(seconds: i64) -> Option<Self> {
+        let unshare = |program: &str| {
+            let mut command = Command::new("unshare");
+            command.args(["--time", "--fork", "--kill-child"]);
+            command.arg(format!("--monotonic={seconds}")).arg(program);
+            command
+        };
+        let can = unshare("true").stderr(Stdio::null()).status().is_ok_and(|ended| ended.success());
+        can.then(|| {
+            let mut command = unshare(PROGRAM);
+            command.args(["generator", "--listen", "127.0.0.1:0"]);
+            Self::spawn(command)
+        })
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -233,9 +254,18 @@ impl Run {
         connectors: Vec<Connector>,
         give_up_after: Duration,
     ) -> Self {
-        let clock = RunClock::start();
-        let mut link = link::Config::new(clock, link::new_token().unwrap());
+        let mut link = link::Config::new(RunClock::start(), link::new_token().unwrap());
         link.give_up_after = give_up_after;
+        Self::open_with(link, scenario, server, connectors)
+    }
+
+    pub(crate) fn open_with(
+        link: link::Config,
+        scenario: Scenario,
+        server: &Server,
+        connectors: Vec<Connector>,
+    ) -> Self {
+        let clock = link.clock;
         let config = Config {
             link,
             scenario: scenario.clone(),

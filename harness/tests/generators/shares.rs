@@ -1,12 +1,16 @@
 //! What several generators do together.
 
-use highwater::generator::What;
+use highwater::{
+    agent::link,
+    clock::{RunClock, mono_ns},
+    generator::What,
+};
 use highwater_model::{
     outcome::Outcome,
-    time::{Nanos, Timestamp},
+    time::{Nanos, SECOND, Timestamp},
 };
 
-use super::kit::{LONG, Run, Server, pods, scenario, sum};
+use super::kit::{LONG, Pod, Run, Server, Way, pods, scenario, sum};
 
 #[tokio::test]
 async fn two_generators_owe_and_send_what_one_does() {
@@ -65,6 +69,38 @@ async fn clocks_are_measured_and_all_times_are_on_the_harnesss_axis() {
     assert_eq!(ready, 2);
     let end = run.clock.now();
     assert!(run.record.samples.iter().all(|sample| sample.at >= run.start && sample.at <= end));
+}
+
+#[tokio::test]
+async fn a_machine_with_another_clock_is_on_the_same_axis() {
+    // Far ahead; and one that was booted in the middle of a run that began 100 s ago.
+    let uptime = i64::try_from(mono_ns() / SECOND).unwrap();
+    for ahead in [5_000, 5 - uptime] {
+        let Some(pod) = Pod::start_ahead(ahead) else {
+            eprintln!("skipped: time cannot be unshared here");
+            return;
+        };
+        let server = Server::start();
+        let start_mono_ns = i64::try_from(mono_ns()).unwrap() - 100 * SECOND as i64;
+        let clock = RunClock::with_start(start_mono_ns);
+        let link = link::Config::new(clock, link::new_token().unwrap());
+        let way = Way::default();
+        let mut run = Run::open_with(link, scenario(1), &server, vec![way.to(pod.address)]);
+        run.start().await;
+        run.finish().await;
+        let offset = run.said.iter().find_map(|(_, what)| match what {
+            What::Ready { clock, .. } => Some(*clock),
+            _ => None,
+        });
+        let offset = offset.unwrap();
+        let error = offset.mono_ns - ahead * SECOND as i64;
+        assert!(error.unsigned_abs() <= offset.uncertainty.0, "{ahead}: {offset:?}");
+        assert!(ahead > 0 || offset.run_start(&clock) < 0, "{offset:?}");
+        assert_eq!(run.counts(), run.planned());
+        assert_eq!(run.of(Outcome::Ok), run.owed());
+        let (start, end) = (run.start, run.clock.now());
+        assert!(run.record.samples.iter().all(|one| one.at >= start && one.at <= end));
+    }
 }
 
 #[tokio::test]
