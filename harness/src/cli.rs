@@ -6,7 +6,11 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::{analyze, backend::local::shim, doctor, proxy, record, report, run, scenario};
+use crate::{
+    analyze,
+    backend::{kube, local::shim},
+    doctor, generator, init, proxy, record, report, run, scenario,
+};
 
 /// Objectives met.
 pub const MET: u8 = 0;
@@ -40,6 +44,18 @@ enum Command {
         #[arg(value_enum, default_value = "scenario")]
         of: SchemaOf,
     },
+    /// Undo what a killed run left in a cluster
+    ///
+    /// Exit codes: 0 nothing is left, 3 something could not be undone.
+    Cleanup(CleanupArgs),
+    /// Print the least rights that a run needs in a cluster, as RBAC manifests
+    Rbac {
+        /// The scenario [default: all that any scenario on the bundled service needs]
+        scenario: Option<String>,
+        /// The namespace that the run owns
+        #[arg(long, default_value = kube::names::NAMESPACE)]
+        namespace: String,
+    },
     /// Is this machine fit to measure?
     Doctor,
     /// List the bundled scenarios
@@ -51,16 +67,38 @@ enum Command {
     },
     /// The bundled target service
     #[command(hide = true)]
-    TargetService(target_service::Args),
+    TargetService(Box<target_service::Args>),
     /// The L7 proxy
     #[command(hide = true)]
     Proxy(proxy::Args),
+    /// A load generator, as a pod of its own
+    #[command(hide = true)]
+    Generator(generator::Args),
     /// The parent of one pod's process
     #[command(hide = true)]
     PodShim {
         /// The pod's command
         #[arg(last = true, required = true)]
         command: Vec<String>,
+    },
+    /// PID 1 of a container whose service a scenario kills
+    #[command(hide = true)]
+    Init {
+        /// The service's command
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// Send a signal to the service below `init`, from inside its container
+    ///
+    /// Exit codes: 0 sent, 3 there is no such process, 4 it may not be signalled.
+    #[command(hide = true)]
+    SignalChild {
+        /// Which
+        #[arg(value_enum)]
+        signal: init::EndingSignal,
+        /// The init's pid
+        #[arg(long, value_name = "PID", default_value_t = 1, hide = true)]
+        of: u32,
     },
     /// The last step before a pod's process
     #[command(hide = true)]
@@ -90,6 +128,51 @@ pub struct RunArgs {
     /// Override the seed
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Why this backend and not the one that was wanted: said first, and in the report
+    #[arg(long, value_name = "TEXT", hide = true)]
+    pub because: Option<String>,
+    /// The cluster, with `--backend kube`
+    #[command(flatten)]
+    pub kube: KubeArgs,
+}
+
+/// Which cluster, and how it may be used.
+#[derive(Clone, Debug, clap::Args)]
+pub struct KubeArgs {
+    /// The kubeconfig file [default: $KUBECONFIG or ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context; only kind-*, minikube and k3d-* are acted on without more words
+    #[arg(long)]
+    pub context: Option<String>,
+    /// Act on the cluster named by --context although it does not look like a test cluster
+    #[arg(long)]
+    pub i_know_this_is_not_a_test_cluster: bool,
+    /// The namespace that the run owns
+    #[arg(long, default_value = kube::names::NAMESPACE)]
+    pub namespace: String,
+    /// The image with highwater in it, as `just image` makes it [default: of this version]
+    #[arg(long)]
+    pub image: Option<String>,
+}
+
+impl KubeArgs {
+    /// As the backend takes them.
+    pub fn options(&self) -> kube::Options {
+        kube::Options {
+            access: self.access(),
+            namespace: self.namespace.clone(),
+            image: self.image.clone().unwrap_or_else(kube::default_image),
+        }
+    }
+
+    fn access(&self) -> kube::client::Access {
+        kube::client::Access {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            confirmed: self.i_know_this_is_not_a_test_cluster,
+        }
+    }
 }
 
 /// A backend by name.
@@ -97,6 +180,17 @@ pub struct RunArgs {
 pub enum BackendArg {
     /// Processes on this machine
     Local,
+    /// A cluster
+    Kube,
+}
+
+#[derive(Debug, clap::Args)]
+struct CleanupArgs {
+    #[command(flatten)]
+    kube: KubeArgs,
+    /// Clean up although a run seems to be under way
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -142,6 +236,8 @@ pub fn main() -> ExitCode {
             SchemaOf::Scenario => scenario::schema(),
             SchemaOf::Summary => schemars::schema_for!(analyze::Summary).to_value(),
         })),
+        Command::Cleanup(args) => ExitCode::from(clean_up(&args)),
+        Command::Rbac { scenario, namespace } => rbac(scenario.as_deref(), &namespace),
         Command::Doctor => {
             let checks = doctor::examine();
             let is_fit = checks.iter().all(|check| check.status != doctor::Status::Fail);
@@ -164,11 +260,43 @@ pub fn main() -> ExitCode {
             );
             ExitCode::SUCCESS
         }
-        Command::TargetService(args) => target_service::main_with(args),
+        Command::TargetService(args) => target_service::main_with(*args),
         Command::Proxy(args) => proxy::main_with(args),
+        Command::Init { command } => init::main(&command),
+        Command::SignalChild { signal, of } => init::signal_child(signal, of),
+        Command::Generator(args) => generator::main_with(args),
         Command::PodShim { command } => shim::main(&command),
         Command::PodExec { parent, command } => shim::exec(parent, &command),
     }
+}
+
+fn clean_up(args: &CleanupArgs) -> u8 {
+    match kube::cleanup::run(&args.kube.access(), &args.kube.namespace, args.force) {
+        Ok(done) => {
+            for line in done {
+                print(&format!("{line}\n"));
+            }
+            MET
+        }
+        Err(error) => {
+            complain(error);
+            NOT_CARRIED_OUT
+        }
+    }
+}
+
+fn rbac(scenario: Option<&str>, namespace: &str) -> ExitCode {
+    let needs = match scenario {
+        None => kube::rights::Needs::all(namespace, None),
+        Some(name) => match scenario::load(name, &scenario::Overrides::default()) {
+            Ok(loaded) => kube::rights::Needs::of(&loaded.scenario, namespace, false),
+            Err(error) => {
+                complain(error);
+                return ExitCode::from(BAD_INPUT);
+            }
+        },
+    };
+    print(&kube::rights::manifests(namespace, &needs.rights()))
 }
 
 fn pretty(value: &serde_json::Value) -> String {

@@ -3,12 +3,15 @@
 //! A scenario becomes a [`plan`], a [`backend`] carries it out and writes a [`record`],
 //! [`analyze`] says what the record means, and [`report`] shows it.
 
+pub mod agent;
 pub mod analyze;
 pub mod backend;
 pub mod cli;
 pub mod clock;
 pub mod doctor;
+pub mod generator;
 pub mod http1;
+pub mod init;
 pub mod limits;
 pub mod load;
 pub mod plan;

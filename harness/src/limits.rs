@@ -22,6 +22,11 @@ pub fn of_machine() -> Limits {
     }
 }
 
+/// Open files of this process; 0 where they cannot be counted.
+pub fn open_descriptors() -> u64 {
+    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
+}
+
 /// Raises the limit on open files as far as the hard limit allows: the usual soft limit of 1,024
 /// is soon reached with a connection for each request in flight. A refusal leaves things as they
 /// were.

@@ -7,13 +7,16 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use highwater_model::time::{Nanos, Timestamp, human};
+use highwater_model::{
+    event::{Event, EventKind, Source, WarningCode},
+    time::{Nanos, Timestamp, human},
+};
 use tokio::sync::watch;
 
 use crate::{
     analyze::{self, Analysis, Summary, Verdict},
-    backend::{Backend, Control, Progress, local::Local},
-    cli::{self, RunArgs},
+    backend::{Backend, Control, Progress, kube::Kube, local::Local},
+    cli::{self, BackendArg, RunArgs},
     limits,
     plan::Plan,
     record::{self, EndReason, Footer, Line, Sink as _, Writer, folder},
@@ -46,7 +49,10 @@ pub fn run(args: &RunArgs) -> u8 {
         Err(error) => return bad_input(error),
     };
     limits::raise_descriptors();
-    let mut backend = Local::default();
+    let mut backend: Box<dyn Backend> = match args.backend {
+        BackendArg::Local => Box::new(Local::default()),
+        BackendArg::Kube => Box::new(Kube::new(args.kube.options())),
+    };
     if let Err(error) = backend.check(&plan) {
         return bad_input(error);
     }
@@ -54,7 +60,7 @@ pub fn run(args: &RunArgs) -> u8 {
         Ok(path) => path,
         Err(error) => return bad_input(error),
     };
-    match carry_out(path, &loaded, &plan, &mut backend) {
+    match carry_out(path, args, &loaded, &plan, &mut *backend) {
         Ok(code) => code,
         Err(error) => {
             cli::complain(error);
@@ -70,17 +76,19 @@ fn bad_input(error: impl std::fmt::Display) -> u8 {
 
 fn carry_out(
     path: PathBuf,
+    args: &RunArgs,
     loaded: &scenario::Loaded,
     plan: &Plan,
-    backend: &mut Local,
+    backend: &mut dyn Backend,
 ) -> Result<u8, RunError> {
-    backend.logs = Some(path.join("pods"));
+    backend.keep_logs_in(path.join("pods"));
     let write = |name: &str, text: &str| {
         let file = path.join(name);
         fs::write(&file, text).map_err(doing(format!("writing {}", file.display())))
     };
     write(folder::SCENARIO, &loaded.text)?;
-    let provenance = provenance(loaded);
+    let note = args.because.clone().unwrap_or_default();
+    let provenance = provenance(loaded, &note);
     let text = serde_json::to_string_pretty(&provenance)
         .map_err(|error| doing("the provenance")(error.into()))?;
     write(folder::PROVENANCE, &(text + "\n"))?;
@@ -88,6 +96,16 @@ fn carry_out(
     let mut writer = Writer::create(&record_path, plan.header(backend.kind()))
         .map_err(|error| doing("making the record")(io::Error::other(error)))?;
     let mut live = Live::new();
+    if !note.is_empty() {
+        live.say(&note);
+        // It belongs to the record, since the report is made from that alone.
+        let kind = EventKind::Warning { code: WarningCode::BackendFallback, message: note };
+        let (at, source) = (Timestamp::ZERO, Source::Harness);
+        let event = Event { at, seq: 0, source, precision: None, stated: None, kind };
+        writer
+            .line(Line::Event(event))
+            .map_err(|error| doing("writing the record")(io::Error::other(error)))?;
+    }
     live.say(&headline(plan, backend.kind().name(), &path));
     let mut control =
         Control { interrupts: interrupts(), progress: &mut |progress| live.progress(progress) };
@@ -219,7 +237,7 @@ pub fn read_provenance(path: &Path) -> Option<folder::Provenance> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the wall clock is what provenance is about")]
-fn provenance(loaded: &scenario::Loaded) -> folder::Provenance {
+fn provenance(loaded: &scenario::Loaded, note: &str) -> folder::Provenance {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_string();
     let cpuinfo = read("/proc/cpuinfo");
@@ -244,7 +262,7 @@ fn provenance(loaded: &scenario::Loaded) -> folder::Provenance {
             .unwrap_or_default(),
         cores: limits::of_machine().cores,
         scenario: loaded.origin.to_string(),
-        note: String::new(),
+        note: note.into(),
     }
 }
 

@@ -18,7 +18,7 @@ use highwater::{
     record::hist,
 };
 use highwater_model::{
-    load::{Profile, Schedule},
+    load::{Profile, Schedule, Share},
     outcome::{Failure, Outcome},
     spec::{Arrivals, Expect, Phase, RequestKind, Traffic},
     time::Nanos,
@@ -37,7 +37,9 @@ struct Seen {
 struct Lab {
     traffic: Traffic,
     views: Vec<Vec<(Arc<str>, SocketAddr)>>,
-    proxy: Option<SocketAddr>,
+    /// Everything goes here in place of `views`.
+    route: Option<Route>,
+    share: Share,
     stop_after: Option<Duration>,
 }
 
@@ -58,7 +60,13 @@ impl Lab {
             max_connections: 1000,
             generators: None,
         };
-        Self { traffic, views: vec![vec![("pod".into(), address)]], proxy: None, stop_after: None }
+        Self {
+            traffic,
+            views: vec![vec![("pod".into(), address)]],
+            route: None,
+            share: Share::WHOLE,
+            stop_after: None,
+        }
     }
 
     fn timeout_ms(mut self, millis: u64) -> Self {
@@ -81,10 +89,11 @@ impl Lab {
             clock,
             start,
             schedule: Schedule::new(Profile::new(&self.traffic).unwrap(), self.traffic.arrivals, 1),
-            share: (0, 1),
+            share: self.share,
             kinds: request::compile(&self.traffic, "/", "test"),
             traffic: self.traffic,
-            route: self.proxy.map_or(Route::Endpoints { clients }, Route::Proxy),
+            route: self.route.unwrap_or(Route::Endpoints { clients }),
+            proxy_clock: clock,
             seed: 1,
         })
         .unwrap();
@@ -409,7 +418,7 @@ fn what_a_proxy_says_of_the_pod_is_kept_with_the_failure() {
           served=3;idle=7;start=1;end=2;error=reset\r\ncontent-length: 0\r\n\r\n",
     );
     let mut lab = Lab::new(address, 10);
-    lab.proxy = Some(address);
+    lab.route = Some(Route::Proxy(address));
     let seen = lab.run();
     seen.all(Outcome::Status502);
     let failure = &seen.failures[0];
@@ -418,6 +427,64 @@ fn what_a_proxy_says_of_the_pod_is_kept_with_the_failure() {
     assert_eq!(hop.error, Some(highwater_model::outcome::HopError::Reset));
     assert_eq!(hop.connection.as_ref().unwrap().served, 3);
     assert!(failure.request_id.is_some());
+}
+
+#[test]
+fn behind_a_service_a_connection_is_of_the_pod_that_last_answered_on_it() {
+    const NAMED: &[u8] =
+        b"HTTP/1.1 200 OK\r\nX-Highwater-Pod: web-1\r\ncontent-length: 2\r\n\r\nok";
+    let dies = || {
+        serve(|mut stream| {
+            if read_request(&mut stream) && stream.write_all(NAMED).is_ok() {
+                read_request(&mut stream);
+            }
+        })
+    };
+    let run = |route: fn(SocketAddr) -> Route| {
+        let address = dies();
+        let mut lab = Lab::new(address, 40);
+        lab.route = Some(route(address));
+        let failures = lab.run().failures;
+        let mut reused: Vec<Failure> =
+            failures.into_iter().filter(|one| one.outcome == Outcome::EofReused).collect();
+        reused.pop().expect("a connection that was used twice")
+    };
+    let failure = run(Route::Service);
+    assert_eq!(failure.pod.as_deref(), Some("web-1"));
+    assert_eq!(failure.connection.expect("one").served, 1);
+    assert!(failure.request_id.is_some());
+    // A proxy chooses anew for each request: who answered the last one says nothing of this one.
+    assert_eq!(run(Route::Proxy).pod, None);
+}
+
+#[test]
+fn an_answer_that_fails_and_names_its_pod_is_of_that_pod() {
+    for route in [Route::Proxy as fn(SocketAddr) -> Route, Route::Service] {
+        let address =
+            answer(b"HTTP/1.1 503 X\r\nx-highwater-pod: web-2\r\ncontent-length: 0\r\n\r\n");
+        let mut lab = Lab::new(address, 10);
+        lab.route = Some(route(address));
+        let seen = lab.run();
+        seen.all(Outcome::Status503);
+        assert!(seen.failures.iter().all(|failure| failure.pod.as_deref() == Some("web-2")));
+    }
+}
+
+#[test]
+fn a_share_owes_its_part_and_numbers_its_connections_apart() {
+    let address = answer(b"HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n");
+    let mut ids = std::collections::BTreeSet::new();
+    let mut owed = 0;
+    for share in Share::all(3) {
+        let mut lab = Lab::new(address, 100);
+        (lab.share, lab.traffic.keep_alive) = (share, false);
+        let seen = lab.run();
+        owed += seen.owed;
+        for failure in seen.failures {
+            assert!(ids.insert(failure.connection.expect("one").id), "an id that was there before");
+        }
+    }
+    assert_eq!((owed, ids.len()), (100, 100));
 }
 
 #[test]

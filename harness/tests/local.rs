@@ -372,9 +372,10 @@ fn a_target_that_leaves_a_daemon_behind_leaves_none() {
 
 #[test]
 fn what_cannot_be_carried_out_is_said_with_the_right_exit_code() {
-    let rows: [(&str, &[&str], i32, &str); 8] = [
+    let rows: [(&str, &[&str], i32, &str); 9] = [
         (ROLLOUT, &["target.deployment.replica=3"], 2, "did you mean `replicas`?"),
         (ROLLOUT, &["target.misbehave=[endless-drain]"], 2, "endless-drain"),
+        (ROLLOUT, &["target.misbehave=[self-scaling]"], 2, "needs an API server"),
         (
             "name: x\ntraffic: {phases: [{hold: 1/s, for: 1s}]}\ntrafic: 1\n",
             &[],

@@ -60,6 +60,17 @@ pub enum Source {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum EventKind {
+    /// The cluster that a run is on.
+    ClusterFound {
+        /// Kubernetes' version.
+        version: String,
+        /// Its nodes.
+        nodes: Vec<String>,
+        /// The run's own name in it.
+        run: String,
+        /// The namespace that the run owns in it.
+        namespace: String,
+    },
     /// The target is up; traffic begins.
     TrafficStarted,
     /// A phase of the traffic begins.

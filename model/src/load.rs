@@ -7,6 +7,8 @@
 
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     rng::Stream,
     spec::{Arrivals, PhaseShape, Traffic},
@@ -200,6 +202,47 @@ impl Iterator for Schedule {
     }
 }
 
+/// One generator's part of the whole: every `of`th arrival, and its part of what is shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Share {
+    /// Which part, from 0; below `of`.
+    pub index: u32,
+    /// How many parts there are; at least 1.
+    pub of: u32,
+}
+
+impl Share {
+    /// All of it.
+    pub const WHOLE: Self = Self { index: 0, of: 1 };
+
+    /// All parts of `of`, in order.
+    pub fn all(of: u32) -> impl Iterator<Item = Self> {
+        (0..of).map(move |index| Self { index, of })
+    }
+
+    /// Whether there is such a part.
+    pub const fn is_valid(self) -> bool {
+        self.index < self.of
+    }
+
+    /// Whether the arrival of that number is in this part. Each is in exactly one.
+    pub fn owns(self, number: u64) -> bool {
+        number % u64::from(self.of) == u64::from(self.index)
+    }
+
+    /// This part of `total` things that cannot be cut. Parts differ by one at most, and add up.
+    pub fn part(self, total: u32) -> u32 {
+        total / self.of + u32::from(self.index < total % self.of)
+    }
+
+    /// The `n`th number (from 0) of those that this part may give away, so that no two parts give
+    /// the same.
+    pub fn number(self, n: u64) -> u64 {
+        n * u64::from(self.of) + u64::from(self.index)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,7 +347,48 @@ mod tests {
         assert!(Profile::new(&traffic(vec![hold(1.0, 0)])).is_err());
     }
 
+    type Counts = std::collections::BTreeMap<(u64, u16), u64>;
+
+    /// Arrivals by second and phase.
+    fn counts(schedule: impl Iterator<Item = Arrival>) -> Counts {
+        let mut counts = Counts::new();
+        for arrival in schedule {
+            *counts.entry((arrival.at.0 / SECOND, arrival.phase)).or_default() += 1;
+        }
+        counts
+    }
+
     proptest! {
+        #[test]
+        fn shares_add_up_to_the_whole_second_by_second_and_phase_by_phase(
+            rates in proptest::collection::vec((0.0..300.0f64, 1u64..4, any::<bool>()), 1..5),
+            poisson in any::<bool>(),
+            seed in any::<u64>(),
+            of in 1u32..=8,
+            total in 1u32..5000,
+        ) {
+            let phases: Vec<Phase> = rates
+                .iter()
+                .map(|(rate, seconds, is_ramp)| if *is_ramp { ramp(*rate, *seconds) } else { hold(*rate, *seconds) })
+                .collect();
+            let arrivals = if poisson { Arrivals::Poisson } else { Arrivals::Constant };
+            let whole = counts(schedule(phases.clone(), arrivals, seed));
+            let mut sum = Counts::new();
+            for share in Share::all(of) {
+                let part = schedule(phases.clone(), arrivals, seed);
+                for (window, n) in counts(part.filter(|arrival| share.owns(arrival.number))) {
+                    *sum.entry(window).or_default() += n;
+                }
+            }
+            prop_assert_eq!(sum, whole);
+            let parts: Vec<u32> = Share::all(of).map(|share| share.part(total)).collect();
+            prop_assert_eq!(parts.iter().sum::<u32>(), total);
+            prop_assert!(parts.iter().max().unwrap() - parts.iter().min().unwrap() <= 1);
+            let mut given: Vec<u64> = Share::all(of).flat_map(|share| (0..9).map(move |n| share.number(n))).collect();
+            given.sort_unstable();
+            prop_assert_eq!(given, (0..u64::from(of) * 9).collect::<Vec<u64>>());
+        }
+
         #[test]
         fn arrivals_ascend_within_their_phase_and_never_run_ahead_of_the_profile(
             rates in proptest::collection::vec((0.0..500.0f64, 1u64..5, any::<bool>()), 1..6),

@@ -5,7 +5,7 @@ use std::{net::IpAddr, process::ExitCode, str::FromStr, time::Duration};
 use crate::{
     duration::{self, Distribution},
     misbehave::Misbehaviour,
-    server,
+    scaling, server,
 };
 
 /// The reference service: a well-behaved HTTP server to put under load.
@@ -57,6 +57,9 @@ pub struct Args {
     /// Wrong behaviours, separated by commas
     #[arg(long, value_delimiter = ',')]
     pub misbehave: Vec<Misbehaviour>,
+    /// Settings of `self-scaling`.
+    #[command(flatten)]
+    pub scaling: scaling::ScalingArgs,
 }
 
 /// A simulated dependency.
@@ -98,6 +101,9 @@ pub enum SettingsError {
     /// Beyond what a request may ask for.
     #[error("--{0} is beyond what a request may ask for")]
     TooMuch(&'static str),
+    /// `self-scaling` lacks something.
+    #[error(transparent)]
+    Scaling(#[from] scaling::ArgsError),
 }
 
 impl Args {
@@ -123,12 +129,15 @@ impl Args {
         if self.body > crate::work::BYTES_MAX {
             return Err(SettingsError::TooMuch("body"));
         }
+        if self.misbehave.contains(&Misbehaviour::SelfScaling) {
+            self.scaling.check()?;
+        }
         Ok(())
     }
 }
 
 /// Runs the service until it is told to end. Exit codes: that of the shutdown; 2 for settings that
-/// cannot be followed; 1 if a port cannot be opened.
+/// cannot be followed; 1 if a port cannot be opened, or `self-scaling` finds no service account.
 #[expect(clippy::print_stderr, reason = "the last words of a program that cannot start")]
 pub fn main_with(args: Args) -> ExitCode {
     if let Err(error) = args.check() {

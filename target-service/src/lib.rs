@@ -6,7 +6,8 @@
 //! 4. what is served: [`routes`], [`work`], [`metrics`]
 //! 5. what the service says of its own life, as JSON lines on stdout: [`lifecycle`]
 //!
-//! It holds no credential and scales nothing. It depends on nothing else of Highwater.
+//! It holds no credential and scales nothing, unless it is told to misbehave just so: [`scaling`].
+//! It depends on nothing else of Highwater.
 
 pub mod cli;
 pub mod drain;
@@ -15,6 +16,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod misbehave;
 pub mod routes;
+pub mod scaling;
 pub mod server;
 pub mod work;
 

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::drain::Machine;
+use crate::{drain::Machine, scaling::counters::Counters};
 
 /// Upper bounds of the latency buckets, seconds: Prometheus' defaults, and two finer ones.
 pub const BUCKETS: [f64; 13] =
@@ -29,6 +29,7 @@ pub struct Metrics {
     latency: Mutex<BTreeMap<&'static str, Latency>>,
     in_flight: AtomicI64,
     samples: AtomicU64,
+    scaling: Option<Arc<Counters>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,11 @@ struct Latency {
 }
 
 impl Metrics {
+    /// Counters at zero; those of `self-scaling` are shown on the page if given.
+    pub fn new(scaling: Option<Arc<Counters>>) -> Self {
+        Self { scaling, ..Self::default() }
+    }
+
     /// A request begins; it ends when the guard is dropped, also when it is cancelled.
     pub fn begin(&self) -> InFlight<'_> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -63,6 +69,12 @@ impl Metrics {
         }
         latency.count += 1;
         latency.sum += seconds;
+    }
+
+    /// Requests of `/work` answered so far, whatever their status.
+    pub fn work_answered(&self) -> u64 {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.iter().filter(|((route, ..), _)| *route == "/work").map(|(_, n)| n).sum()
     }
 
     /// The background sampler was here.
@@ -124,7 +136,7 @@ impl Metrics {
                 u8::from(*known == state)
             )?;
         }
-        Ok(())
+        self.scaling.as_ref().map_or(Ok(()), |scaling| scaling.write(page))
     }
 }
 
@@ -160,6 +172,8 @@ mod tests {
         metrics.answered("/work", "GET", 200, Duration::from_millis(3));
         metrics.answered("/work", "GET", 200, Duration::from_secs(60));
         metrics.answered("/work", "BREW\"\n", 418, Duration::from_millis(3));
+        metrics.answered("/readyz", "GET", 200, Duration::from_millis(3));
+        assert_eq!(metrics.work_answered(), 3, "probes are no load");
         let page = metrics.page("delaying");
         for line in [
             "http_requests_total{route=\"/work\",method=\"GET\",status=\"200\"} 2",
@@ -174,6 +188,7 @@ mod tests {
         ] {
             assert!(page.lines().any(|candidate| candidate == line), "{line} in\n{page}");
         }
+        assert!(!page.contains("self_scaling"), "a service that does not scale itself");
         drop(guard);
         assert_eq!(metrics.in_flight(), 0);
     }

@@ -55,6 +55,7 @@ impl Misbehaviour {
                 | Self::CloseListenerFirst
                 | Self::ReadyBeforeListening
                 | Self::RefuseWhileDraining
+                | Self::SelfScaling
         )
     }
 }

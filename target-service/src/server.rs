@@ -30,6 +30,7 @@ use crate::{
     metrics::Metrics,
     misbehave::Misbehaviour,
     routes::{self, App},
+    scaling::{Scaler, client::SetupError, counters::Counters},
     work::Work,
 };
 
@@ -58,6 +59,9 @@ pub enum ServeError {
     /// Signals cannot be received.
     #[error("receiving signals: {0}")]
     Signals(#[source] io::Error),
+    /// It is to scale itself, and cannot.
+    #[error(transparent)]
+    Scaling(#[from] SetupError),
 }
 
 /// How far the shutdown is, for connections.
@@ -72,6 +76,8 @@ enum Closing {
 struct Server {
     app: Arc<App>,
     args: Args,
+    /// Until it runs.
+    scaler: Option<Scaler>,
     machine: Machine,
     listener: Option<TcpListener>,
     health: Option<TcpListener>,
@@ -88,7 +94,7 @@ struct Server {
 /// Serves until a shutdown has run its course; the exit code.
 ///
 /// # Errors
-/// If a port cannot be opened or signals cannot be received.
+/// If a port cannot be opened, signals cannot be received, or `self-scaling` finds no service account.
 pub async fn run(args: Args) -> Result<u8, ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
@@ -152,9 +158,13 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
 
 impl Server {
     fn new(args: Args) -> Result<Self, ServeError> {
+        let counters = args
+            .misbehave
+            .contains(&Misbehaviour::SelfScaling)
+            .then(|| Arc::new(Counters::default()));
         let app = App {
             feed: Feed::new(&args.pod_name),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(counters.clone()),
             defaults: Work { cpu: args.cpu, wait: Duration::ZERO, bytes: args.body, status: 200 },
             latency: args.latency.clone(),
             random: Mutex::new(Xoshiro256PlusPlus::seed_from_u64(args.seed)),
@@ -165,6 +175,10 @@ impl Server {
             refusing: AtomicBool::new(false),
             state: Mutex::new(Machine::STATES[0]),
         };
+        let app = Arc::new(app);
+        let scaler = counters
+            .map(|counters| Scaler::new(&args.scaling, app.clone(), counters))
+            .transpose()?;
         let machine = Machine::new(Config {
             delay_ns: args.drain_delay.as_nanos() as u64,
             deadline_ns: args.drain_deadline.as_nanos() as u64,
@@ -176,8 +190,9 @@ impl Server {
         let health = args.health_port.map(|port| listen((args.host, port).into())).transpose()?;
         let (tell, inputs) = mpsc::unbounded_channel();
         Ok(Self {
-            app: Arc::new(app),
+            app,
             args,
+            scaler,
             machine,
             listener: None,
             health,
@@ -223,6 +238,9 @@ impl Server {
         self.app.feed.tell("listening", json!({"addr": address.to_string()}));
         if !is_premature {
             self.ready();
+        }
+        if let Some(scaler) = self.scaler.take() {
+            self.tasks.spawn(scaler.run(self.stop_tasks.subscribe()));
         }
         Ok(())
     }

@@ -40,7 +40,9 @@ impl Service {
     fn start(args: &[&str]) -> Self {
         let (main, health) = (free_port(), free_port());
         let mut child = Command::new(env!("CARGO_BIN_EXE_target-service"))
-            .args(["--host", "127.0.0.1", "--pod-name", "pod-1"])
+            // As the downward API gives it.
+            .env("POD_NAME", "pod-1")
+            .args(["--host", "127.0.0.1"])
             .args(["--port", &main.port().to_string(), "--health-port", &health.port().to_string()])
             .args(args)
             .stdout(Stdio::piped())
@@ -338,6 +340,18 @@ fn probes_and_metrics_tell_the_state() {
     assert_eq!(get(service.health, "/livez").unwrap().0, 200);
     assert_eq!(get(service.main, "/work").unwrap().0, 200, "it serves on");
     assert_eq!(service.exit_code(), Some(0));
+}
+
+#[test]
+fn a_pod_without_a_name_says_none() {
+    let mut service = Service::listening(&["--pod-name", ""]);
+    for (address, path) in
+        [(service.main, "/work"), (service.main, "/none"), (service.health, "/readyz")]
+    {
+        let (_, head) = get(address, path).unwrap();
+        assert!(!head.contains("x-highwater-pod"), "{path}: {head}");
+    }
+    assert_eq!(service.wait_for("listening")["pod"], "");
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 pub mod kube;
 pub mod local;
+mod service;
+
+use std::path::PathBuf;
 
 use tokio::sync::watch;
 
@@ -20,6 +23,9 @@ use crate::{
 pub trait Backend {
     /// Which it is.
     fn kind(&self) -> BackendKind;
+
+    /// Where the target's output is kept; nowhere if this is not called.
+    fn keep_logs_in(&mut self, folder: PathBuf);
 
     /// Refuses what this backend cannot do, by the name of the key.
     ///
@@ -85,6 +91,21 @@ pub struct Progress {
 /// A run could not be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
+    /// The cluster may not be acted on, or is not to be had.
+    #[error(transparent)]
+    Access(#[from] kube::client::AccessError),
+    /// The cluster could not do what was needed.
+    #[error(transparent)]
+    Cluster(#[from] kube::error::ClusterError),
+    /// Something that the run changed or made is still so.
+    #[error("{0}; `highwater cleanup` undoes what is left")]
+    NotRestored(#[source] kube::error::ClusterError),
+    /// What was found before the run.
+    #[error("the cluster is not ready for this run:{}", findings.iter().map(|one| format!("\n  - {one}")).collect::<String>())]
+    Preflight {
+        /// Each in a sentence, with what to do.
+        findings: Vec<String>,
+    },
     /// The record could not be written.
     #[error(transparent)]
     Record(#[from] WriteError),

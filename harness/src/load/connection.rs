@@ -47,6 +47,7 @@ pub(super) enum State {
 pub(super) struct Conn {
     pub(super) id: u64,
     pub(super) socket: TcpStream,
+    /// The endpoint that was connected to, or the pod that last answered ([`Conn::remember_pod`]).
     pub(super) pod: Option<Arc<str>>,
     pub(super) client: Option<u32>,
     pub(super) opened: Timestamp,
@@ -78,6 +79,22 @@ impl Conn {
             served: self.served,
             idle: self.attempt.map_or(Nanos::ZERO, |attempt| attempt.idle),
         }
+    }
+
+    /// Keeps the pod that the present answer names, if it names one.
+    pub(super) fn remember_pod(&mut self) {
+        let named = self.parser.pod.as_slice();
+        let known = self.pod.as_deref().map(str::as_bytes);
+        if !named.is_empty() && known != Some(named) {
+            self.pod = std::str::from_utf8(named).ok().map(Into::into);
+        }
+    }
+
+    /// The pod of what fails now: the endpoint that was connected to, the one that the answer
+    /// names, or the one that was remembered.
+    pub(super) fn failing_pod(&self) -> Option<&str> {
+        let named = || std::str::from_utf8(&self.parser.pod).ok().filter(|name| !name.is_empty());
+        self.pod.as_deref().or_else(named)
     }
 
     /// Writes what is unwritten and then `bytes`; keeps what the socket does not take.

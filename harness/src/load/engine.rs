@@ -104,10 +104,10 @@ impl Engine {
         news: UnboundedSender<Update>,
     ) -> Self {
         let clients = match config.route {
-            Route::Proxy(_) => 0,
+            Route::Proxy(_) | Route::Service(_) => 0,
             Route::Endpoints { clients } => clients as usize,
         };
-        let share = config.share.0;
+        let share = config.share.index;
         let mut engine = Self {
             kind_stream: Stream::new(config.seed, &format!("request-kinds/{share}")),
             endpoint_stream: Stream::new(config.seed, &format!("endpoints/{share}")),
@@ -173,8 +173,8 @@ impl Engine {
     }
 
     fn next_arrival(&mut self) -> Option<Arrival> {
-        let (index, of) = self.config.share;
-        self.config.schedule.by_ref().find(|arrival| arrival.number % of == index)
+        let share = self.config.share;
+        self.config.schedule.by_ref().find(|arrival| share.owns(arrival.number))
     }
 
     fn take_orders(&mut self) {

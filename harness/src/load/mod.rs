@@ -17,12 +17,18 @@ pub mod response;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use highwater_model::{load::Schedule, spec::Traffic, time::Timestamp};
+use highwater_model::{
+    load::{Schedule, Share},
+    outcome::Outcome,
+    spec::Traffic,
+    time::Timestamp,
+};
 use tokio::sync::mpsc;
 
 use crate::{
-    clock::RunClock,
-    record::{Sample, hist::Hist},
+    clock::{self, RunClock},
+    limits,
+    record::{Line, Sample, hist::Hist},
 };
 
 /// What an engine is to do.
@@ -34,14 +40,18 @@ pub struct Config {
     pub start: Timestamp,
     /// When each request is owed.
     pub schedule: Schedule,
-    /// Which of the arrivals are this engine's: those whose number is `share.0` modulo `share.1`.
-    pub share: (u64, u64),
+    /// Which of the arrivals are this engine's. The cap on connections in `traffic` is its own
+    /// already.
+    pub share: Share,
     /// What to ask for.
     pub kinds: Vec<request::CompiledKind>,
     /// Connections and time-outs.
     pub traffic: Traffic,
     /// Where to connect.
     pub route: Route,
+    /// What a proxy's instants (`x-highwater-upstream`) count by: the run's clock if the proxy
+    /// runs on this machine.
+    pub proxy_clock: RunClock,
     /// The run's seed; the engine draws kinds and endpoints from streams of its own.
     pub seed: u64,
 }
@@ -49,15 +59,26 @@ pub struct Config {
 /// Where connections go.
 #[derive(Clone, Debug)]
 pub enum Route {
-    /// To one address: a proxy, a ClusterIP. Requests carry `x-request-id`, and answers may say
-    /// in `x-highwater-upstream` what was done towards the pod.
+    /// To a proxy that gives each request to a pod of its own choice (Highwater's, an ingress).
+    /// Requests carry `x-request-id`, and answers may say in `x-highwater-upstream` what was done
+    /// towards the pod, or in `x-highwater-pod` which pod they are of.
     Proxy(SocketAddr),
+    /// To a Service's address (ClusterIP, NodePort), behind which a connection stays with its pod.
+    /// As `Proxy`, and the pod that last answered on a connection is that of what fails on it.
+    Service(SocketAddr),
     /// To the endpoints, each new connection to one of the view of the client that it belongs to;
     /// connections belong to `clients` clients in turn.
     Endpoints {
         /// How many clients, each with a view of its own.
         clients: u32,
     },
+}
+
+impl Route {
+    /// Whether requests carry an id that what is on the way may tell of.
+    pub const fn carries_id(&self) -> bool {
+        matches!(self, Self::Proxy(_) | Self::Service(_))
+    }
 }
 
 /// An order to a running engine.
@@ -96,6 +117,27 @@ pub struct Second {
     pub sample: Sample,
     /// Latency of the good answers in these windows.
     pub latency: Option<Box<Hist>>,
+}
+
+impl Second {
+    /// The record's lines, with what this process uses. `generator`: whose they are.
+    pub fn into_lines(self, generator: u32) -> Vec<Line> {
+        let windows = self.windows.iter();
+        let mut lines: Vec<Line> = windows
+            .map(|(second, phase, part)| Line::Window(part.encode(*second, *phase)))
+            .collect();
+        lines.extend(self.failures.into_iter().map(|failure| {
+            debug_assert_ne!(failure.outcome, Outcome::Ok);
+            Line::Failure(Box::new(failure))
+        }));
+        lines.push(Line::Sample(Sample {
+            generator,
+            process_cpu: clock::process_cpu_ns(),
+            descriptors: limits::open_descriptors(),
+            ..self.sample
+        }));
+        lines
+    }
 }
 
 /// A running engine.

@@ -7,6 +7,13 @@ const INTERIM_MAX: u32 = 8;
 
 /// The answer's header that tells what a proxy did towards the pod.
 pub const UPSTREAM_HEADER: &str = "x-highwater-upstream";
+/// The longest value of [`UPSTREAM_HEADER`]; what is longer is not ours.
+const UPSTREAM_BYTES_MAX: usize = 1024;
+
+/// The answer's header that tells which pod gave it.
+pub const POD_HEADER: &str = "x-highwater-pod";
+/// The longest name of a pod (a DNS subdomain, RFC 1123); what is longer is none.
+const POD_BYTES_MAX: usize = 253;
 
 /// How far an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub struct Parser {
     pub keeps_alive: bool,
     /// The value of [`UPSTREAM_HEADER`]; empty if there is none.
     pub upstream: Vec<u8>,
+    /// The value of [`POD_HEADER`]; empty if there is none.
+    pub pod: Vec<u8>,
     /// Bytes of the body so far.
     pub body_bytes: u64,
     body_differs: bool,
@@ -47,6 +56,7 @@ impl Parser {
         self.status = 0;
         self.keeps_alive = false;
         self.upstream.clear();
+        self.pod.clear();
         self.body_bytes = 0;
         self.body_differs = false;
     }
@@ -145,11 +155,18 @@ impl Parser {
         self.status = status;
         self.keeps_alive =
             body != Framing::UntilClose && facts.keeps_alive(response.version.unwrap_or(0));
-        let upstream = response.headers.iter().find(|header| {
-            header.name.eq_ignore_ascii_case(UPSTREAM_HEADER) && header.value.len() <= 1024
-        });
-        if let Some(header) = upstream {
-            self.upstream.extend_from_slice(header.value);
+        for header in response.headers.iter() {
+            let (into, bytes_max) = if header.name.eq_ignore_ascii_case(UPSTREAM_HEADER) {
+                (&mut self.upstream, UPSTREAM_BYTES_MAX)
+            } else if header.name.eq_ignore_ascii_case(POD_HEADER) {
+                (&mut self.pod, POD_BYTES_MAX)
+            } else {
+                continue;
+            };
+            // Of several the first counts.
+            if into.is_empty() && header.value.len() <= bytes_max {
+                into.extend_from_slice(header.value);
+            }
         }
         self.body = Some(body);
         Ok(Some(used))
@@ -284,6 +301,19 @@ mod tests {
         }
         let endless = "HTTP/1.1 100 Continue\r\n\r\n".repeat(20);
         assert_eq!(read(endless.as_bytes(), 50, false).0, Err(BadMessage::Framing));
+    }
+
+    #[test]
+    fn the_pod_is_kept_until_the_next_answer_and_no_longer() {
+        let long = "p".repeat(POD_BYTES_MAX + 1);
+        for (value, kept) in [("web-1", "web-1"), ("", ""), (long.as_str(), "")] {
+            let text =
+                format!("HTTP/1.1 200 OK\r\nX-Highwater-Pod: {value}\r\nContent-Length: 0\r\n\r\n");
+            let (_, mut parser) = read(text.as_bytes(), 9, false);
+            assert_eq!(parser.pod, kept.as_bytes());
+            parser.reset(false);
+            assert!(parser.pod.is_empty());
+        }
     }
 
     #[test]

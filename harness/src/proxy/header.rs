@@ -9,9 +9,11 @@ use std::fmt::Write;
 
 use highwater_model::{
     outcome::{Connection, Hop, HopError},
-    time::{Nanos, Timestamp},
+    time::Nanos,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::clock::RunClock;
 
 /// Name of the header.
 pub const NAME: &str = "x-highwater-upstream";
@@ -54,9 +56,10 @@ pub struct UpstreamConnection {
 }
 
 impl UpstreamInfo {
-    /// The try in the record's terms. Instants before the run's start become its start.
-    pub fn to_hop(&self, run_start_mono_ns: u64) -> Hop {
-        let at = |mono_ns: u64| Timestamp(mono_ns.saturating_sub(run_start_mono_ns));
+    /// The try in the record's terms. `clock` is the run's, by the proxy's own monotonic clock.
+    /// Instants before the run's start become its start.
+    pub fn to_hop(&self, clock: &RunClock) -> Hop {
+        let at = |mono_ns: u64| clock.at(mono_ns);
         Hop {
             consumer: self.worker,
             error: self.error,

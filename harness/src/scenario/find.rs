@@ -23,6 +23,9 @@ macro_rules! bundled {
 bundled! {
     "rolling-update"
     "rolling-update-wrong"
+    "self-scaling"
+    "self-scaling-wrong"
+    "spike"
     "transitions"
 }
 

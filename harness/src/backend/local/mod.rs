@@ -14,9 +14,9 @@ pub mod shim;
 
 use std::path::PathBuf;
 
-use highwater_model::spec::{Generators, PathKind, Probe, Scenario, ServiceType};
+use highwater_model::spec::{Generators, Misbehaviour, PathKind, Probe, Scenario, ServiceType};
 
-use super::{Backend, BackendError, Control, Ended};
+use super::{Backend, BackendError, Control, Ended, service};
 use crate::{
     plan::{Plan, PlanError},
     record::{BackendKind, Sink},
@@ -32,6 +32,10 @@ pub struct Local {
 impl Backend for Local {
     fn kind(&self) -> BackendKind {
         BackendKind::Local
+    }
+
+    fn keep_logs_in(&mut self, folder: PathBuf) {
+        self.logs = Some(folder);
     }
 
     fn check(&self, plan: &Plan) -> Result<(), PlanError> {
@@ -107,20 +111,13 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
             return Some((path, "it speaks HTTP only; use HTTP, or tcpSocket".into()));
         }
     }
-    let can = [
-        "exit-on-sigterm",
-        "close-listener-first",
-        "ready-before-listening",
-        "refuse-while-draining",
-    ];
-    let revisions =
-        scenario.events.iter().filter_map(|event| event.rollout.as_ref()?.misbehave.as_ref());
-    let all = std::iter::once(&scenario.target.misbehave).chain(revisions).flatten();
-    if let Some(how) = all.into_iter().find(|how| !can.contains(&how.name())) {
-        return Some((
-            "target.misbehave".into(),
-            format!("`{how}` is not there yet; there are {}", can.join(", ")),
-        ));
+    let needs_cluster = |how: &Misbehaviour| *how == Misbehaviour::SelfScaling;
+    if let Some(how) = service::misbehaviours(scenario).find(|how| needs_cluster(how)) {
+        let message = format!("`{how}` needs an API server, which only a cluster has");
+        return Some(("target.misbehave".into(), message));
+    }
+    if let Some(found) = service::missing_misbehaviour(scenario, &[]) {
+        return Some(found);
     }
     if let Some(program) = scenario.target.command.as_ref().and_then(|argv| argv.first())
         && !is_program(program)

@@ -10,8 +10,7 @@ use std::{
 use highwater_model::{
     cluster::ContainerId,
     event::Signal,
-    spec::{Distribution, Misbehaviour, Scenario, Service},
-    time::Nanos,
+    spec::{Misbehaviour, Scenario, Service},
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -20,7 +19,7 @@ use tokio::{
 };
 
 use super::{address::PodAddress, message::Message, shim::News};
-use crate::backend::BackendError;
+use crate::backend::{BackendError, service};
 
 /// The longest line of a target that is kept or understood.
 const LINE_BYTES_MAX: u64 = 16 << 10;
@@ -126,29 +125,9 @@ impl Pods {
         seed: u64,
         container: ContainerId,
     ) -> Vec<String> {
-        let mut args = vec![self.me.to_string_lossy().into_owned(), "target-service".into()];
-        let mut flag = |name: &str, value: String| args.extend([format!("--{name}"), value]);
-        flag("cpu", span(service.cpu));
-        flag("latency", distribution(&service.latency));
-        flag("body", service.body.0.to_string());
-        flag("startup", span(service.startup));
-        flag("drain-delay", span(service.drain.delay));
-        flag("drain-deadline", span(service.drain.deadline));
-        flag(
-            "seed",
-            (seed ^ (u64::from(container.pod) << 20) ^ u64::from(container.restarts)).to_string(),
-        );
-        if let Some(idle) = service.idle_timeout {
-            flag("idle-timeout", span(idle));
-        }
-        for dependency in &service.dependencies {
-            flag("dependency", format!("{}={}", dependency.name, span(dependency.close)));
-        }
-        if !misbehave.is_empty() {
-            let names: Vec<&str> = misbehave.iter().map(|how| how.name()).collect();
-            flag("misbehave", names.join(","));
-        }
-        args
+        let own = seed ^ (u64::from(container.pod) << 20) ^ u64::from(container.restarts);
+        let me = self.me.to_string_lossy().into_owned();
+        std::iter::once(me).chain(service::arguments(service, misbehave, own)).collect()
     }
 
     /// Sends a signal; without effect on containers that have ended.
@@ -192,19 +171,6 @@ fn fill_in(part: &str, pod: &str, address: PodAddress) -> String {
         .replace("{healthPort}", &address.health_port.to_string())
         .replace("{host}", &address.ip.to_string())
         .replace("{pod}", pod)
-}
-
-fn span(span: Nanos) -> String {
-    span.to_string()
-}
-
-fn distribution(distribution: &Distribution) -> String {
-    match distribution {
-        Distribution::Fixed(fixed) => span(*fixed),
-        Distribution::Uniform(low, high) => format!("uniform:{low}:{high}"),
-        Distribution::Exponential { mean } => format!("exponential:{mean}"),
-        Distribution::Lognormal { median, p99 } => format!("lognormal:{median}:{p99}"),
-    }
 }
 
 async fn read_news(

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::message::Message;
 use crate::{
-    backend::BackendError,
+    backend::{BackendError, service},
     proxy::protocol::{Control, Report},
 };
 
@@ -38,10 +38,7 @@ impl Proxy {
         command
             .arg("proxy")
             .args(["--workers", &path.proxy_workers.to_string()])
-            .args(["--connect-timeout", &path.connect_timeout.to_string()])
-            .args(["--response-timeout", &path.response_timeout.to_string()])
-            .args(["--idle-timeout", &path.idle_timeout.to_string()])
-            .args(["--keep-alive", if path.keep_alive { "true" } else { "false" }])
+            .args(service::proxy_arguments(path))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true);

@@ -166,6 +166,9 @@ impl Engine {
             return;
         };
         let Some(attempt) = conn.attempt else { return };
+        if matches!(self.config.route, Route::Service(_)) {
+            conn.remember_pod();
+        }
         self.in_flight -= 1;
         if outcome.group() == OutcomeGroup::Unsent {
             self.counts.sent -= 1;
@@ -175,9 +178,10 @@ impl Engine {
             self.recorder.ended(outcome, attempt.phase, times);
         }
         if outcome != Outcome::Ok {
-            let is_proxied = matches!(self.config.route, Route::Proxy(_));
-            let hop =
-                is_proxied.then(|| parse_hop(&conn.parser.upstream, &self.config.clock)).flatten();
+            let carries_id = self.config.route.carries_id();
+            let hop = carries_id
+                .then(|| parse_hop(&conn.parser.upstream, &self.config.proxy_clock))
+                .flatten();
             self.recorder.failure(Failure {
                 n: 1,
                 outcome,
@@ -191,10 +195,10 @@ impl Engine {
                 errno,
                 pod: hop
                     .as_ref()
-                    .map_or_else(|| conn.pod.as_deref().map(Into::into), |hop| hop.pod.clone()),
+                    .map_or_else(|| conn.failing_pod().map(Into::into), |hop| hop.pod.clone()),
                 connection: Some(conn.identity()),
                 hop,
-                request_id: is_proxied.then_some(attempt.number),
+                request_id: carries_id.then_some(attempt.number),
                 consumer: conn.client,
             });
         }
@@ -221,5 +225,5 @@ impl Engine {
 
 fn parse_hop(header: &[u8], clock: &clock::RunClock) -> Option<Hop> {
     let text = std::str::from_utf8(header).ok().filter(|text| !text.is_empty())?;
-    crate::proxy::header::parse(text).ok().map(|info| info.to_hop(clock.start_mono_ns()))
+    crate::proxy::header::parse(text).ok().map(|info| info.to_hop(clock))
 }

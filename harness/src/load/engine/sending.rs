@@ -89,7 +89,7 @@ impl Engine {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        let id = self.next_conn;
+        let id = self.config.share.number(self.next_conn);
         self.next_conn += 1;
         if let Err(error) = self.poller.add(&socket, slot) {
             self.free.push(slot);
@@ -120,7 +120,7 @@ impl Engine {
     /// Pod, client and address of a new connection; the client whose view is empty as an error.
     pub(super) fn choose_address(&mut self) -> Result<Chosen, Option<u32>> {
         match &self.config.route {
-            Route::Proxy(address) => Ok((None, None, *address)),
+            Route::Proxy(address) | Route::Service(address) => Ok((None, None, *address)),
             Route::Endpoints { clients } => {
                 let client = self.next_client;
                 self.next_client = (client + 1) % (*clients).max(1);
@@ -185,7 +185,7 @@ impl Engine {
         let kind = &self.config.kinds[usize::from(attempt.kind)];
         conn.parser.reset(kind.is_head);
         self.scratch.clear();
-        let id = matches!(self.config.route, Route::Proxy(_)).then_some(attempt.number);
+        let id = self.config.route.carries_id().then_some(attempt.number);
         kind.write(id, &mut self.scratch);
         let written = conn.write(&self.scratch);
         self.after_write(slot, written);

@@ -56,7 +56,7 @@ fn what_is_not_ours_is_refused_with_the_reason() {
 
 #[test]
 fn a_hop_counts_from_the_start_of_the_run() {
-    let hop = full().to_hop(150);
+    let hop = full().to_hop(&crate::clock::RunClock::with_start(150));
     assert_eq!(hop.started, Timestamp(50));
     assert_eq!(hop.ended, Timestamp(150));
     let connection = hop.connection.expect("has one");

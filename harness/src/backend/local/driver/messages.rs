@@ -110,7 +110,7 @@ impl Driver<'_> {
             }
             Report::ClientGone { request_id: None, .. } => Ok(()),
             Report::ClientGone { request_id: Some(request_id), info } => {
-                let hop = info.to_hop(self.clock.start_mono_ns());
+                let hop = info.to_hop(&self.clock);
                 self.emit(now, Source::Proxy, EventKind::ClientGone { request_id, hop })
             }
             Report::Dropped { count } => {

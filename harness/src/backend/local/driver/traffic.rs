@@ -2,17 +2,15 @@
 
 use highwater_model::{
     event::{EventKind, Source},
-    load::Schedule,
-    outcome::{Outcome, OutcomeGroup},
+    load::{Schedule, Share},
+    outcome::OutcomeGroup,
     time::Nanos,
 };
 
 use super::{Driver, LEAD};
 use crate::{
     backend::BackendError,
-    clock,
     load::{self, Route, Update},
-    record::Line,
 };
 
 impl Driver<'_> {
@@ -36,10 +34,11 @@ impl Driver<'_> {
                 scenario.traffic.arrivals,
                 scenario.seed,
             ),
-            share: (0, 1),
+            share: Share::WHOLE,
             kinds: load::request::compile(&scenario.traffic, default_path, &host),
             traffic: scenario.traffic.clone(),
             route,
+            proxy_clock: self.clock,
             seed: scenario.seed,
         })
         .map_err(|error| BackendError::PartEnded {
@@ -103,7 +102,7 @@ impl Driver<'_> {
 
     pub(super) fn second(&mut self, second: load::Second) -> Result<(), BackendError> {
         self.progress.rate = 0;
-        for (number, phase, part) in &second.windows {
+        for (_, _, part) in &second.windows {
             self.progress.rate += part.owed;
             for (outcome, outcomes) in &part.outcomes {
                 match outcome.group() {
@@ -112,18 +111,12 @@ impl Driver<'_> {
                     OutcomeGroup::Unsent => self.unsent += outcomes.n,
                 }
             }
-            self.sink.line(Line::Window(part.encode(*number, *phase)))?;
         }
-        self.progress.latency_p99 = second.latency.map(|latency| latency.value_at_quantile(0.99));
-        for failure in second.failures {
-            debug_assert_ne!(failure.outcome, Outcome::Ok);
-            self.sink.line(Line::Failure(Box::new(failure)))?;
+        let latency = second.latency.as_ref();
+        self.progress.latency_p99 = latency.map(|latency| latency.value_at_quantile(0.99));
+        for line in second.into_lines(0) {
+            self.sink.line(line)?;
         }
-        let mut sample = second.sample;
-        sample.process_cpu = clock::process_cpu_ns();
-        sample.descriptors =
-            std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
-        self.sink.line(Line::Sample(sample))?;
         self.sink.flush()?;
         Ok(())
     }

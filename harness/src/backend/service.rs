@@ -1,0 +1,77 @@
+//! The bundled service's command line, the same on every backend that runs it.
+
+use highwater_model::{
+    spec::{Distribution, Misbehaviour, Path, Scenario, Service},
+    time::Nanos,
+};
+
+/// The wrong behaviours that the bundled service has on every backend.
+const WRONG: [&str; 4] =
+    ["exit-on-sigterm", "close-listener-first", "ready-before-listening", "refuse-while-draining"];
+
+/// The wrong behaviours of all revisions of a scenario.
+pub(super) fn misbehaviours(scenario: &Scenario) -> impl Iterator<Item = &Misbehaviour> {
+    let revisions =
+        scenario.events.iter().filter_map(|event| event.rollout.as_ref()?.misbehave.as_ref());
+    std::iter::once(&scenario.target.misbehave).chain(revisions).flatten()
+}
+
+/// The first wrong behaviour of a scenario that is not there yet, as key and message. `also`: those
+/// that the backend has beside [`WRONG`].
+pub(super) fn missing_misbehaviour(
+    scenario: &Scenario,
+    also: &[&'static str],
+) -> Option<(String, String)> {
+    let known: Vec<&str> = WRONG.iter().chain(also).copied().collect();
+    let missing = misbehaviours(scenario).find(|how| !known.contains(&how.name()))?;
+    let message = format!("`{missing}` is not there yet; there are {}", known.join(", "));
+    Some(("target.misbehave".into(), message))
+}
+
+/// The arguments of `highwater` that make it the bundled service: `target-service --cpu ...`.
+pub(super) fn arguments(service: &Service, misbehave: &[Misbehaviour], seed: u64) -> Vec<String> {
+    let mut args = vec!["target-service".into()];
+    let mut flag = |name: &str, value: String| args.extend([format!("--{name}"), value]);
+    flag("cpu", span(service.cpu));
+    flag("latency", distribution(&service.latency));
+    flag("body", service.body.0.to_string());
+    flag("startup", span(service.startup));
+    flag("drain-delay", span(service.drain.delay));
+    flag("drain-deadline", span(service.drain.deadline));
+    flag("seed", seed.to_string());
+    if let Some(idle) = service.idle_timeout {
+        flag("idle-timeout", span(idle));
+    }
+    for dependency in &service.dependencies {
+        flag("dependency", format!("{}={}", dependency.name, span(dependency.close)));
+    }
+    if !misbehave.is_empty() {
+        let names: Vec<&str> = misbehave.iter().map(|how| how.name()).collect();
+        flag("misbehave", names.join(","));
+    }
+    args
+}
+
+/// The arguments of `highwater proxy` that say how it treats the pods.
+pub(super) fn proxy_arguments(path: &Path) -> Vec<String> {
+    let values = [
+        ("--connect-timeout", path.connect_timeout.to_string()),
+        ("--response-timeout", path.response_timeout.to_string()),
+        ("--idle-timeout", path.idle_timeout.to_string()),
+        ("--keep-alive", path.keep_alive.to_string()),
+    ];
+    values.into_iter().flat_map(|(name, value)| [name.to_string(), value]).collect()
+}
+
+fn span(span: Nanos) -> String {
+    span.to_string()
+}
+
+fn distribution(distribution: &Distribution) -> String {
+    match distribution {
+        Distribution::Fixed(fixed) => span(*fixed),
+        Distribution::Uniform(low, high) => format!("uniform:{low}:{high}"),
+        Distribution::Exponential { mean } => format!("exponential:{mean}"),
+        Distribution::Lognormal { median, p99 } => format!("lognormal:{median}:{p99}"),
+    }
+}

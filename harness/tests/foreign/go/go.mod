@@ -1,0 +1,3 @@
+module highwater.test/foreign-go
+
+go 1.22
