@@ -121,7 +121,7 @@ impl Access {
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
             .map_err(AccessError::Kubeconfig)?;
-        // No hidden retries: up to 15 of them would hide throttling and outages for minutes.
+        // Throttling and outages are part of the record; what may be tried again, we try ourselves.
         config.default_retry = false;
         let server = config.cluster_url.to_string();
         let client = Client::try_from(config).map_err(|source| AccessError::Client {

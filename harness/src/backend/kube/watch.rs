@@ -33,10 +33,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use super::{
-    observe::{News, Seen, Watched, endpoints::SERVICE_NAME},
-    stage::Stage,
-};
+use super::observe::{News, Watched, endpoints::SERVICE_NAME};
 use crate::clock::RunClock;
 use kind::{Kind, Selection};
 
@@ -69,28 +66,8 @@ pub struct Plan {
     pub autoscaler: Option<String>,
     /// Which kinds: a right may be missing, or an API.
     pub kinds: BTreeSet<Watched>,
-    /// Whether the logs of the pods that are seen are followed, and of which container; of their
-    /// only one if not given.
-    pub logs: Option<Option<String>>,
     /// How long things may take.
     pub pace: Pace,
-}
-
-impl Plan {
-    /// For a run: everything that concerns its target, and the logs of one that tells of its life.
-    pub fn of(stage: &Stage) -> Self {
-        let target = &stage.target;
-        Self {
-            namespace: stage.subject.namespace.clone(),
-            pods: stage.pods.clone(),
-            deployment: Some(target.deployment.clone()),
-            service: Some(target.service.clone()),
-            autoscaler: target.autoscaler.clone(),
-            kinds: all_kinds(),
-            logs: target.tells.then(|| target.container.clone()),
-            pace: Pace::default(),
-        }
-    }
 }
 
 /// How long things may take.
@@ -155,11 +132,7 @@ pub struct Watches {
     line: Line,
     messages: mpsc::Receiver<Message>,
     tasks: JoinSet<()>,
-    /// The container whose log is followed of each pod, if logs are.
-    container: Option<Option<String>>,
     logs: BTreeMap<String, AbortHandle>,
-    /// Goes before what is in the channel.
-    first: Option<Message>,
 }
 
 /// The way of messages, for a task.
@@ -195,62 +168,38 @@ impl Watches {
         for what in &plan.kinds {
             spawn(what, &client, plan, line.clone(), &mut tasks);
         }
-        Self {
-            client,
-            namespace: plan.namespace.clone(),
-            line,
-            messages,
-            tasks,
-            container: plan.logs.clone(),
-            logs: BTreeMap::new(),
-            first: None,
-        }
+        let namespace = plan.namespace.clone();
+        Self { client, namespace, line, messages, tasks, logs: BTreeMap::new() }
     }
 
-    /// The next message. Never ends by itself. May be dropped before it is ready.
+    /// The next message. Never ends by itself.
     pub async fn next(&mut self) -> Option<Message> {
-        if let Some(message) = self.first.take() {
-            return Some(message);
-        }
-        let message = self.messages.recv().await?;
-        match &message.what {
-            News::Pods(Seen::All { objects, .. }) => {
-                objects.iter().for_each(|pod| self.follow(pod));
-            }
-            News::Pods(Seen::Changed(pod)) => self.follow(pod),
-            _ => {}
-        }
-        Some(message)
+        self.messages.recv().await
     }
 
-    /// Follows a pod's log from when it has one until the pod is gone.
-    fn follow(&mut self, pod: &Pod) {
-        let (Some(container), Some(name)) = (&self.container, &pod.metadata.name) else { return };
-        if !has_log(pod, container.as_deref()) || self.logs.contains_key(name) {
-            return;
-        }
+    /// Follows the log of a pod's container until the pod is gone or [`Watches::unfollow`]. Does
+    /// nothing if it is followed already; returns `false` if [`LOGS_MAX`] are.
+    pub fn follow(&mut self, pod: &str, container: Option<&str>) -> bool {
         self.logs.retain(|_, task| !task.is_finished());
+        if self.logs.contains_key(pod) {
+            return true;
+        }
         if self.logs.len() >= LOGS_MAX {
-            let reason = format!("{LOGS_MAX} logs are followed already");
-            let (what, from) = (Watched::Log(name.clone()), self.line.now());
-            let what = News::GapBegan { what, from, reason };
-            self.first = Some(Message { at: from, what });
-            return;
+            return false;
         }
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
-        let follow = log::Follow::new(api, name, container.as_deref());
+        let follow = log::Follow::new(api, pod, container);
         let task = self.tasks.spawn(follow.run(self.line.clone()));
-        self.logs.insert(name.clone(), task);
+        self.logs.insert(pod.into(), task);
+        true
     }
-}
 
-/// Whether the container, or any if none is named, was started.
-fn has_log(pod: &Pod, container: Option<&str>) -> bool {
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    statuses.into_iter().flatten().any(|status| {
-        container.is_none_or(|name| name == status.name)
-            && status.container_id.as_ref().is_some_and(|id| !id.is_empty())
-    })
+    /// Ends the following of a pod's log.
+    pub fn unfollow(&mut self, pod: &str) {
+        if let Some(task) = self.logs.remove(pod) {
+            task.abort();
+        }
+    }
 }
 
 fn spawn(what: &Watched, client: &Client, plan: &Plan, line: Line, tasks: &mut JoinSet<()>) {

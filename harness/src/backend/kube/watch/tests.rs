@@ -91,7 +91,6 @@ async fn start(steps: Vec<Step>, pace: Pace) -> (Arc<Server>, Watches) {
         service: None,
         autoscaler: None,
         kinds: BTreeSet::from([Watched::Pods]),
-        logs: None,
         pace,
     };
     (server, Watches::start(client, RunClock::start(), &plan))
