@@ -174,9 +174,13 @@ fn standing(
     (Standing::Counted, "")
 }
 
-/// What a sample says of the resource; `None` if a container has no figure.
+/// What a sample says of the resource; `None` if a container has no figure. Each container's is
+/// rounded up to thousandths, as the autoscaler does.
 fn used(sample: &PodMetrics, resource: &Resource) -> Option<f64> {
-    let of = |container: &ContainerMetrics| container.usage.get(&resource.name).and_then(number);
+    let rounded = |value: f64| (value * 1e3 - 1e-6).ceil() / 1e3;
+    let of = |container: &ContainerMetrics| {
+        container.usage.get(&resource.name).and_then(number).map(rounded)
+    };
     match &resource.container {
         Some(name) => of(sample.containers.iter().find(|container| container.name == *name)?),
         None => sample.containers.iter().map(of).reduce(|sum, figure| Some(sum? + figure?))?,
@@ -346,6 +350,35 @@ mod tests {
         }
         let bare = judge(&Pod::default(), Some(&sample(80, "15s", "1")), &of("cpu"), time(100));
         assert_eq!(bare.standing, Standing::Unready);
+    }
+
+    #[test]
+    fn usage_is_summed_over_containers_that_are_rounded_up() {
+        let read = |usages: Value| {
+            serde_json::from_value::<PodMetrics>(json!({
+                "metadata": {"name": "a"}, "timestamp": time(0).to_string(), "window": "1s",
+                "containers": usages
+            }))
+            .expect("a sample")
+        };
+        let container = |name: &str, cpu: &str| json!({"name": name, "usage": {"cpu": cpu}});
+        let one = |name: &str| Resource { name: "cpu".into(), container: Some(name.into()) };
+        let rows = [
+            (json!([container("a", "992521n")]), of("cpu"), Some(0.001)),
+            (json!([container("a", "1000001n"), container("b", "1m")]), of("cpu"), Some(0.003)),
+            (json!([container("a", "1m"), {"name": "b"}]), of("cpu"), None),
+            (json!([container("a", "1m"), {"name": "b"}]), one("a"), Some(0.001)),
+            (json!([container("a", "1m")]), one("b"), None),
+            (json!([]), of("cpu"), None),
+        ];
+        for (usages, resource, wanted) in rows {
+            let found = used(&read(usages.clone()), &resource);
+            let is_same = match (found, wanted) {
+                (Some(found), Some(wanted)) => (found - wanted).abs() < 1e-9,
+                (found, wanted) => found == wanted,
+            };
+            assert!(is_same, "{usages}: {found:?}");
+        }
     }
 
     #[test]
