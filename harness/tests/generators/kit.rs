@@ -308,9 +308,10 @@ impl Run {
 
     /// Takes news until `done`.
     pub(crate) async fn until(&mut self, done: impl Fn(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         while !done(self) {
-            let news = tokio::time::timeout(PATIENCE, self.news.recv()).await;
-            let news = news.unwrap_or_else(|_| panic!("no news; said: {:?}", self.said));
+            let news = tokio::time::timeout_at(deadline, self.news.recv()).await;
+            let news = news.unwrap_or_else(|_| panic!("it takes too long; said: {:?}", self.said));
             self.take(news.expect("generators are there"));
         }
     }
