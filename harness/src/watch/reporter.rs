@@ -111,6 +111,7 @@ impl Reporter {
                 changes.push(Change::Pods(figures));
             }
         }
+        known.metrics.retain(|name, _| look.metrics.iter().any(|(looked, _)| looked == name));
         for (name, values) in look.metrics {
             let change = match values {
                 Ok(values) => Change::Metric { metric: name.clone(), values },
@@ -396,6 +397,10 @@ mod tests {
             tell(look(None, Err("404".into()))),
             ["web  pods by cpu: no percentage, 0 of 0 counted"]
         );
+        // What could be read in between, is told when it cannot again.
+        let nothing = Look::default();
+        assert!(tell(nothing).is_empty());
+        assert_eq!(tell(look(None, Err("404".into()))), ["web  rps cannot be read: 404"]);
         let mut out = Vec::new();
         bench.reporter.look(Timestamp(1), "unknown", look(None, Ok(1.0)), &mut out);
         assert!(out.is_empty());
