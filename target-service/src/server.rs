@@ -175,7 +175,10 @@ impl Server {
             metrics: Metrics::new(counters.clone()),
             defaults: Work { cpu: args.cpu, wait: Duration::ZERO, bytes: args.body, status: 200 },
             latency: args.latency.clone(),
-            random: Mutex::new(Xoshiro256PlusPlus::seed_from_u64(own_seed(args.seed, &args.pod_name))),
+            random: Mutex::new(Xoshiro256PlusPlus::seed_from_u64(own_seed(
+                args.seed,
+                &args.pod_name,
+            ))),
             pod: HeaderValue::from_str(&args.pod_name).ok().filter(|name| !name.is_empty()),
             listening: AtomicBool::new(false),
             ready: AtomicBool::new(false),
