@@ -205,7 +205,7 @@ impl Making<'_> {
                 "apiGroups": ["apps"],
                 "resources": ["deployments/scale"],
                 "resourceNames": [self.name()],
-                "verbs": ["get", "update", "patch"],
+                "verbs": ["get", "patch"],
             }]);
             self.account(&self.name(), Component::Target, rules)
         })

@@ -23,6 +23,8 @@ const PROPER_WAITS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 /// *Source*: `lifecycle-semantics.md` section 2.5; `kuberuntime_manager.go`.
 const BACKOFF_MIN_S: u64 = 10;
 const BACKOFF_MAX_S: u64 = 300;
+/// How long a target that says that it exits may take to do so.
+const EXIT_DELAY: Nanos = Nanos::from_millis(50);
 /// The exit code of a process that SIGKILL ended.
 const SIGKILLED: i32 = 137;
 
@@ -33,6 +35,8 @@ pub struct Instance {
     pub id: String,
     /// When it was started.
     pub started: Timestamp,
+    /// When it was started at the earliest, by the time that is stated.
+    pub(super) not_before: Timestamp,
     /// How many the pod had before.
     pub restarts: u32,
     /// Whether its startup probe has passed.
@@ -101,11 +105,13 @@ impl PodState {
         self.container = Some(Instance {
             id: id.into(),
             started: at.at,
+            not_before: stated.map_or(at.at, |stated| stated.from().min(at.at)),
             restarts,
             is_started: false,
             exited: None,
         });
         self.flow.sigterm_line = None;
+        self.flow.exiting = None;
         self.flow.start_failures.clear();
         let (pod, address) = (self.name.clone(), self.address.clone());
         let kind = EventKind::ContainerStarted { pod, restarts, address, pid: None };
@@ -181,9 +187,12 @@ impl PodState {
             finished.is_some_and(|finished| finished.holds(*at)) && *at <= scribe.now()
         });
         let floor = container.started.max(self.flow.last_line).max(signalled.unwrap_or_default());
-        let at = match finished {
-            Some(finished) => finished.noticed(scribe.sight, floor),
-            None => scribe.sight.unstated().not_before(floor),
+        let at = match (self.flow.exiting, finished) {
+            (Some(exiting), Some(finished)) if finished.holds(exiting.at) => {
+                exiting.later(Nanos::ZERO, EXIT_DELAY)
+            }
+            (_, Some(finished)) => finished.noticed(scribe.sight, floor),
+            (_, None) => scribe.sight.unstated().not_before(floor),
         };
         let (code, oom) = (terminated.exit_code, terminated.reason.as_deref() == Some("OOMKilled"));
         self.note_exit(at);

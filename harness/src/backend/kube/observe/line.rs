@@ -1,14 +1,15 @@
 //! The lines in which the bundled target tells of its own life, and of its use of the API.
 
-use highwater_model::{
-    event::{EventKind, LifecyclePhase, Signal, Source},
-    time::Timestamp,
-};
+use highwater_model::event::{EventKind, LifecyclePhase, Signal, Source};
 use k8s_openapi::jiff;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Scribe, pod::PodState, time::Clock};
+use super::{
+    Scribe,
+    pod::PodState,
+    time::{Clock, Estimate},
+};
 
 /// A line that counts what the target asked of the API server.
 const SELF_SCALING: &str = "self-scaling";
@@ -57,7 +58,7 @@ impl PodState {
         let Ok(phase) = serde_json::from_value::<LifecyclePhase>(Value::String(line.event)) else {
             return;
         };
-        self.heard(at.at);
+        let at = self.heard(at, phase);
         let is_sigterm = line.details.get("signal").and_then(Value::as_str) == Some("SIGTERM");
         if phase == LifecyclePhase::Signal && is_sigterm && self.sigterm_heard(at.at) {
             let (pod, signal) = (pod.clone(), Signal::Sigterm);
@@ -68,11 +69,18 @@ impl PodState {
         scribe.at(at, Source::Target, EventKind::Lifecycle { pod, phase, detail });
     }
 
-    /// The container that runs, ran at `at`.
-    fn heard(&mut self, at: Timestamp) {
-        if self.is_running() {
-            self.flow.last_line = self.flow.last_line.max(at);
+    /// The container that runs says something of itself. Its own start is known by estimate only,
+    /// and nothing of it comes before that.
+    fn heard(&mut self, at: Estimate, phase: LifecyclePhase) -> Estimate {
+        let Some(container) = self.container.as_ref().filter(|one| one.not_before <= at.at) else {
+            return at;
+        };
+        let at = at.not_before(container.started);
+        if container.exited.is_none() {
+            self.flow.last_line = self.flow.last_line.max(at.at);
+            self.flow.exiting = (phase == LifecyclePhase::Exiting).then_some(at);
         }
+        at
     }
 }
 

@@ -99,6 +99,8 @@ pub(super) struct Flow {
     pub(super) stop: Option<Stop>,
     /// When the target said that SIGTERM came.
     pub(super) sigterm_line: Option<Timestamp>,
+    /// When the target said that it exits.
+    pub(super) exiting: Option<Estimate>,
     /// The last that the target said.
     pub(super) last_line: Timestamp,
     /// Signals that the driver said it would send.

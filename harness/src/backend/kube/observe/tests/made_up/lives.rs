@@ -378,6 +378,47 @@ fn lines_of_the_target_are_placed_by_its_nodes_clock() {
 }
 
 #[test]
+fn what_a_target_says_is_part_of_its_containers_life() {
+    let line = |event: &str, time: &str| {
+        json!({
+            "highwater": "lifecycle/v1", "event": event, "monoNs": 5, "pod": "a",
+            "time": format!("2026-01-01T00:00:{time}Z")
+        })
+    };
+    let mut bench = Bench::seen(target());
+    // Started in second 2, seen in second 3: at 2.5 by estimate.
+    bench.tell(3.5, "pods", "added", web("a"));
+    bench.line(3.6, "a", line("starting", "01.9"));
+    bench.line(3.6, "a", line("starting", "02.1"));
+    bench.line(3.6, "a", line("listening", "02.7"));
+    bench.line(9.0, "a", line("exiting", "08.8"));
+    let mut over = web("a");
+    over["status"]["containerStatuses"] =
+        json!([container(0, terminated(0, 0, "Completed", 2, 8), json!({}))]);
+    bench.tell(10.0, "pods", "modified", over);
+    let told = bench.told(|kind| {
+        matches!(
+            kind,
+            EventKind::Lifecycle { .. }
+                | EventKind::ContainerStarted { .. }
+                | EventKind::ContainerExited { .. }
+        )
+    });
+    assert_eq!(
+        told,
+        [
+            // Of a container before.
+            r#"+1.900 lifecycle {"phase":"starting","pod":"a"}"#,
+            r#"+2.500 ±0.500 container-started {"address":"10.0.0.1:8080","pod":"a","restarts":0}"#,
+            r#"+2.500 lifecycle {"phase":"starting","pod":"a"}"#,
+            r#"+2.700 lifecycle {"phase":"listening","pod":"a"}"#,
+            r#"+8.800 lifecycle {"phase":"exiting","pod":"a"}"#,
+            r#"+8.800 ±0.050 container-exited {"code":0,"pod":"a"}"#,
+        ]
+    );
+}
+
+#[test]
 fn what_is_wrong_is_said_in_words() {
     let mut bench = Bench::seen(target());
     assert_eq!(bench.observer.diagnosis(), "there is no Deployment");
