@@ -9,7 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    doctor, fidelity, generator, image, init, proxy, record, report, run, scenario,
+    doctor, fidelity, generator, image, init, proxy, record, report, run, scenario, watch,
 };
 
 /// Objectives met.
@@ -56,6 +56,13 @@ enum Command {
         #[arg(long, default_value = kube::names::NAMESPACE)]
         namespace: String,
     },
+    /// Print what the autoscalers of a namespace see, decide and say, line by line
+    ///
+    /// Replicas, metrics against their targets, conditions and Events, and what the metrics APIs
+    /// show of each pod: which one is missing, unready or requests nothing. Only reads.
+    ///
+    /// Exit codes: 0 at its end or with Ctrl-C, 2 bad input, 3 the cluster cannot be reached.
+    Watch(watch::Args),
     /// Is this machine fit to measure?
     Doctor,
     /// Write this program as a container image archive, for kind and containerd; needs no Docker
@@ -243,6 +250,7 @@ pub fn main() -> ExitCode {
         })),
         Command::Cleanup(args) => ExitCode::from(clean_up(&args)),
         Command::Rbac { scenario, namespace } => rbac(scenario.as_deref(), &namespace),
+        Command::Watch(args) => ExitCode::from(watch::main(&args)),
         Command::Doctor => {
             let checks = doctor::examine();
             let is_fit = checks.iter().all(|check| check.status != doctor::Status::Fail);

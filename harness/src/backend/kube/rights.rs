@@ -168,7 +168,7 @@ impl Needs {
             rights.add(home, "apps", "deployments", &["get"]);
         }
         if self.self_scaling {
-            let verbs = &["get", "update", "patch"];
+            let verbs = &["get", "patch"];
             rights.add(home, "apps", "deployments/scale", verbs);
             let group = "flowcontrol.apiserver.k8s.io";
             for resource in ["flowschemas", "prioritylevelconfigurations"] {

@@ -87,15 +87,20 @@ fn check_order(observations: &[Observation]) {
     let lives = crate::analyze::pods::Lives::of(&sorted);
     for (name, life) in &lives.pods {
         for (number, container) in life.containers.iter().enumerate() {
-            assert!(container.started >= life.created, "{name} was started before it was made");
-            if let Some((exited, _, _)) = container.exited {
-                assert!(exited >= container.started, "{name} ended before it began");
+            assert!(
+                container.started.at >= life.created.at,
+                "{name} was started before it was made"
+            );
+            if let Some(exit) = container.exited {
+                let exited = exit.at.at;
+                assert!(exited >= container.started.at, "{name} ended before it began");
                 let next = life.containers.get(number + 1);
-                assert!(next.is_none_or(|next| next.started >= exited), "{name} has two at once");
+                let follows = next.is_none_or(|next| next.started.at >= exited);
+                assert!(follows, "{name} has two at once");
             }
         }
         if let (Some(deletion), Some(gone)) = (life.deletion, life.gone) {
-            assert!(gone >= deletion.at, "{name} was gone before it was deleted");
+            assert!(gone.at >= deletion.at.at, "{name} was gone before it was deleted");
         }
     }
 }
