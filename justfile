@@ -2,14 +2,36 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
+# The kind cluster's name, as in deploy/kind.yaml
+cluster := "highwater"
+archive := "target/highwater-image.tar"
+
 [private]
 default:
     @just --list --unsorted
 
+# On the cluster of `just kind-up` if it is there, else on local processes, unless --backend chooses.
+#
 # Run a scenario by name or path: just run rolling-update [--set PATH=VALUE ...]
 [group('use')]
+[no-exit-message]
+[positional-arguments]
 run SCENARIO *ARGS:
-    cargo run --release --quiet -- run {{ SCENARIO }} {{ ARGS }}
+    #!/usr/bin/env bash
+    set -euo pipefail
+    scenario=$1; shift
+    named=" $* "; named=${named//=/ }
+    where=()
+    if [[ $named != *" --backend "* ]]; then
+        clusters=$(kind get clusters 2>/dev/null || true)
+        if grep -qx {{ cluster }} <<<"$clusters"; then
+            where=(--backend kube)
+            [[ $named == *" --context "* ]] || where+=(--context kind-{{ cluster }})
+        else
+            where=(--because "no kind cluster named {{ cluster }}: running on local processes")
+        fi
+    fi
+    exec cargo run --release --quiet -- run "$scenario" ${where[@]+"${where[@]}"} "$@"
 
 # All that CI runs, in its order
 [group('check')]
@@ -68,6 +90,74 @@ transitions:
                 --set traffic.keepAlive=$keep --set path.keepAlive=$keep
         done
     done
+
+# This version as a container image in target/highwater-image.tar, without Docker (Linux only; 3 minutes at first)
+[group('cluster')]
+[no-exit-message]
+image:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    if [ "$(uname -s)" != Linux ]; then
+        echo "just image: only Linux builds the Linux binary that the image needs; with Docker, deploy/Dockerfile does it anywhere (docs/kind.md)" >&2
+        exit 1
+    fi
+    mkdir -p "$(dirname {{ archive }})"
+    # With --target, build scripts and procedural macros are left alone by RUSTFLAGS; statically they would not link.
+    triple=$(rustc -vV | sed -n 's/^host: //p')
+    export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
+    exec cargo run --release --quiet --locked --target "$triple" -- image --out {{ archive }}
+
+# A kind cluster with metrics-server and this version's image in it; what is there already is kept
+[group('cluster')]
+[no-exit-message]
+kind-up: needs-kind image
+    #!/usr/bin/env bash
+    set -euo pipefail
+    kube() { kubectl --context kind-{{ cluster }} "$@"; }
+    clusters=$(kind get clusters)
+    if grep -qx {{ cluster }} <<<"$clusters"; then
+        echo "kind-up: the cluster {{ cluster }} is there already"
+        kind export kubeconfig --name {{ cluster }}
+    else
+        kind create cluster --config deploy/kind.yaml --wait 3m
+    fi
+    kube apply -f deploy/metrics-server.yaml
+    kind load image-archive {{ archive }} --name {{ cluster }}
+    kube wait --for condition=Ready nodes --all --timeout 3m
+    kube --namespace kube-system rollout status deployment/metrics-server --timeout 3m
+    kube wait --for condition=Available apiservice/v1beta1.metrics.k8s.io --timeout 2m
+    # The API answers before it has figures of every node.
+    nodes=$(kube get nodes --output name | wc -l)
+    end=$((SECONDS + 120))
+    until [ "$(kube get nodes.metrics.k8s.io --output name 2>/dev/null | wc -l)" -ge "$nodes" ]; do
+        if [ $SECONDS -ge $end ]; then
+            echo "kind-up: no figures of every node after two minutes: see kubectl --context kind-{{ cluster }} --namespace kube-system logs deployment/metrics-server" >&2
+            exit 1
+        fi
+        sleep 1
+    done
+    kube top nodes
+    echo "kind-up: ready; now: just run spike-scenario"
+
+# Delete the kind cluster
+[group('cluster')]
+[no-exit-message]
+kind-down: needs-kind
+    kind delete cluster --name {{ cluster }}
+
+# One line about what is missing, before anything is done
+[no-exit-message]
+[private]
+needs-kind:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    missing() { echo "just: $1 (docs/kind.md; without a cluster: just run SCENARIO)" >&2; exit 1; }
+    # kind takes podman or nerdctl instead of Docker when this variable says so.
+    provider=${KIND_EXPERIMENTAL_PROVIDER:-docker}
+    for tool in kind "$provider" kubectl; do
+        command -v "$tool" >/dev/null || missing "$tool is not installed"
+    done
+    "$provider" info >/dev/null 2>&1 || missing "$provider is installed, but does not answer: is its daemon running, and may you use it?"
 
 # What the other recipes need
 [group('tools')]

@@ -9,7 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    doctor, generator, init, proxy, record, report, run, scenario,
+    doctor, generator, image, init, proxy, record, report, run, scenario,
 };
 
 /// Objectives met.
@@ -58,6 +58,8 @@ enum Command {
     },
     /// Is this machine fit to measure?
     Doctor,
+    /// Write this program as a container image archive, for kind and containerd; needs no Docker
+    Image(image::Args),
     /// List the bundled scenarios
     Scenarios,
     /// Print completions for a shell
@@ -244,6 +246,7 @@ pub fn main() -> ExitCode {
             print(&doctor::render(&checks));
             if is_fit { ExitCode::SUCCESS } else { ExitCode::from(NOT_CARRIED_OUT) }
         }
+        Command::Image(args) => ExitCode::from(image::main(&args)),
         Command::Scenarios => {
             let lines = scenario::BUNDLED.iter().map(|(name, text)| {
                 let first = text.lines().next().unwrap_or_default().trim_start_matches(['#', ' ']);

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod doctor;
 pub mod generator;
 pub mod http1;
+pub mod image;
 pub mod init;
 pub mod limits;
 pub mod load;

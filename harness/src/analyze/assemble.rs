@@ -5,17 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use highwater_model::{
     event::EventKind,
     outcome::{Outcome, OutcomeGroup},
-    spec::{PathKind, Scenario},
+    spec::Scenario,
     time::{Nanos, SECOND, Timestamp},
 };
 
 use super::{
     Analysis, AnalyzeError, Cause, EXAMPLES_MAX, Example, Loss, Percentiles, Requests, Timeline,
     Transitions, Verdict,
+    actions::actions,
     attribute::{Attributed, Contact, TransitionKind, attribute},
-    audit, causes,
+    audit,
+    autoscaler::autoscaling,
+    causes,
+    cluster::cluster,
     objectives::{self, Measured},
+    path,
     pods::Lives,
+    scaling::{self, ScaleUp},
     series::{self, Sums},
 };
 use crate::record::{EndReason, RunRecord, hist};
@@ -35,14 +41,19 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
     let unexplained =
         losses.iter().filter(|loss| loss.cause == Cause::Unexplained).map(|loss| loss.count).sum();
     let phases = series::phases(record, &sums, start);
+    let autoscaling = autoscaling(&record.events);
+    let pod_starts = scaling::pod_starts(&record.events);
+    let scale_ups = scaling::scale_ups(record, &autoscaling, &pod_starts, start);
     let objectives: Vec<_> = scenario
         .objectives
         .iter()
         .map(|objective| {
-            objectives::judge(objective, &measured(objective, &phases, &sums, &attributed))
+            let measured = measured(objective, &phases, (&sums, &attributed, &scale_ups));
+            objectives::judge(objective, &measured)
         })
         .collect();
-    let audit = audit::audit(record, &requests, &send_lag);
+    let cluster = cluster(&record.events);
+    let audit = audit::audit(record, &requests, &send_lag, &cluster.gaps);
     let end_reason = record.footer.as_ref().map(|footer| footer.reason);
     let verdict = if end_reason != Some(EndReason::Completed) {
         Verdict::Aborted
@@ -66,6 +77,7 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
     let pods = lives.order.iter().filter_map(|name| {
         Some(lives.get(name)?.lane(name, run_end, lost.get(name.as_str()).copied().unwrap_or(0)))
     });
+    let actions = actions(&record.events);
     let timeline = Timeline {
         traffic_start: start,
         traffic_end: end,
@@ -73,19 +85,22 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
         replicas: replica_points,
         pods: pods.collect(),
         failures: series::marks(&attributed),
-        actions: series::actions(&record.events),
+        actions: series::actions(&actions),
         seconds: sums.seconds.clone(),
     };
+    let pod_hours: f64 = lives.pods.values().map(|life| life.hours(run_end)).sum();
     let sentence = sentence(&requests, &losses, &transitions, end_reason, record);
     Ok(Analysis {
         scenario: scenario.name.clone(),
         description: scenario.description.clone(),
         backend: record.header.backend,
         seed: record.header.seed,
-        path: path_in_words(scenario),
+        path: path::in_words(scenario, record.header.backend),
         verdict,
         sentence,
         end_reason,
+        cost_per_thousand_good: (requests.ok > 0)
+            .then(|| pod_hours * 3_600.0 * 1_000.0 / requests.ok as f64),
         requests,
         losses,
         unexplained,
@@ -95,7 +110,13 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
         send_lag,
         phases,
         replicas,
-        pod_hours: lives.pods.values().map(|life| life.hours(run_end)).sum(),
+        pod_hours,
+        starts: scaling::summarize(&pod_starts, start, end),
+        autoscaling,
+        scale_ups,
+        pod_starts,
+        actions,
+        cluster,
         objectives,
         audit,
         timeline,
@@ -129,42 +150,24 @@ fn traffic_span(record: &RunRecord) -> (Timestamp, Timestamp) {
     (start, (start + planned).min(ended).max(start))
 }
 
-fn path_in_words(scenario: &Scenario) -> String {
-    let plural = |n: u32| if n == 1 { "" } else { "s" };
-    let path = &scenario.path;
-    let client =
-        if scenario.traffic.keep_alive { "keep-alive" } else { "a connection per request" };
-    match path.kind {
-        PathKind::L4 => {
-            format!("l4: {} client{} to the pods, {client}", path.clients, plural(path.clients))
-        }
-        PathKind::L7 => {
-            let pods = if path.keep_alive {
-                "keep-alive to the pods"
-            } else {
-                "a connection per request to the pods"
-            };
-            let workers = path.proxy_workers;
-            format!(
-                "l7: through a proxy with {workers} worker{}, {client}, {pods}",
-                plural(workers)
-            )
-        }
-    }
-}
-
 /// What an objective is judged by: the phases that count for it, added up.
 fn measured(
     objective: &highwater_model::spec::Objective,
     phases: &[super::PhaseResult],
-    sums: &Sums,
-    attributed: &[Attributed<'_>],
+    (sums, attributed, scale_ups): (&Sums, &[Attributed<'_>], &[ScaleUp]),
 ) -> Measured {
     let mut measured = Measured {
         requests: Requests::default(),
         unexplained: 0,
         latency: hist::new(),
         service: hist::new(),
+        slowest: scaling::slowest(scale_ups.iter().filter(|up| {
+            objective.during.is_empty()
+                || phases.iter().any(|phase| {
+                    (phase.start..phase.end).contains(&up.at)
+                        && objective.during.contains(&phase.name)
+                })
+        })),
     };
     for (index, (totals, latency, service)) in &sums.phases {
         if !objectives::counts(objective, phases, usize::from(*index)) {

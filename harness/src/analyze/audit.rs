@@ -1,8 +1,11 @@
 //! Whether a run can be trusted: the generator judges itself.
 
-use highwater_model::time::{MILLISECOND, Nanos, SECOND, human};
+use highwater_model::{
+    event::{EventKind, WarningCode},
+    time::{MILLISECOND, Nanos, SECOND, human},
+};
 
-use super::{Percentiles, Requests};
+use super::{Percentiles, Requests, cluster::Gap};
 use crate::record::RunRecord;
 
 /// Above this, latency speaks of the generator: ten times what a loaded shared machine shows.
@@ -13,6 +16,8 @@ const LAG_P99_WARN: u64 = 10 * MILLISECOND;
 const UNSENT_SHARE_MAX: f64 = 0.001;
 /// The share of a core above which an engine's thread has no reserve.
 const ENGINE_CPU_WARN: f64 = 0.85;
+/// More watch gaps, and more warnings of the run, than this are only counted.
+const WARNINGS_MAX: usize = 10;
 /// The share of descriptors or ports above which a limit is near.
 const LIMIT_SHARE_WARN: f64 = 0.8;
 
@@ -67,7 +72,7 @@ impl Judge {
 }
 
 /// Judges a run's generator.
-pub fn audit(record: &RunRecord, requests: &Requests, lag: &Percentiles) -> Audit {
+pub fn audit(record: &RunRecord, requests: &Requests, lag: &Percentiles, gaps: &[Gap]) -> Audit {
     let mut judge = Judge(Audit::default());
     let is_whole = requests.pending == 0;
     judge.demand(
@@ -101,6 +106,8 @@ pub fn audit(record: &RunRecord, requests: &Requests, lag: &Percentiles) -> Audi
     worst_second(record, &mut judge);
     cpu(record, &mut judge);
     limits(record, &mut judge);
+    watch_gaps(gaps, &mut judge);
+    warnings(record, &mut judge);
     judge.0.trusted = judge.0.reasons.is_empty();
     judge.0
 }
@@ -156,5 +163,110 @@ fn limits(record: &RunRecord, judge: &mut Judge) {
                 "A limit of the machine was near",
             );
         }
+    }
+}
+
+/// What was not heard weakens times, not counts: the load does not come through the API server.
+fn watch_gaps(gaps: &[Gap], judge: &mut Judge) {
+    for gap in gaps.iter().take(WARNINGS_MAX) {
+        let lasted = human(gap.to.since(gap.from));
+        judge.0.warnings.push(format!(
+            "Nothing was heard of {} for {lasted}, from {:.1} s to {:.1} s ({}): what happened \
+             then is known by its effects only, with times late by up to that",
+            gap.what.join(", "),
+            gap.from.as_secs_f64(),
+            gap.to.as_secs_f64(),
+            gap.reason,
+        ));
+    }
+    if let Some(more @ 1..) = gaps.len().checked_sub(WARNINGS_MAX) {
+        judge.0.warnings.push(format!("Such gaps beside these: {more}"));
+    }
+}
+
+/// What the backend itself warned of, each once.
+fn warnings(record: &RunRecord, judge: &mut Judge) {
+    let mut told: Vec<&str> = Vec::new();
+    let mut more = 0;
+    for event in &record.events {
+        let EventKind::Warning { code, message } = &event.kind else { continue };
+        let counts = matches!(
+            code,
+            WarningCode::Throttled | WarningCode::NotRestored | WarningCode::Preflight
+        );
+        if !counts || told.contains(&message.as_str()) {
+            continue;
+        }
+        if told.len() == WARNINGS_MAX {
+            more += 1;
+            continue;
+        }
+        told.push(message);
+        judge.0.warnings.push(message.clone());
+    }
+    if more > 0 {
+        judge.0.warnings.push(format!("Warnings of the run beside these: {more}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use highwater_model::{
+        event::{Event, Source},
+        time::Timestamp,
+    };
+
+    fn judge() -> Judge {
+        Judge(Audit::default())
+    }
+
+    #[test]
+    fn gaps_are_named_and_do_not_make_a_run_untrusted() {
+        let gap = |from| Gap {
+            from: Timestamp(from * SECOND),
+            to: Timestamp((from + 2) * SECOND),
+            what: vec!["pods".into(), "events".into()],
+            reason: "410 Gone".into(),
+        };
+        let mut few = judge();
+        watch_gaps(&[gap(40)], &mut few);
+        assert!(few.0.reasons.is_empty());
+        let told = "Nothing was heard of pods, events for 2.00 s, from 40.0 s to 42.0 s (410 Gone)";
+        assert!(few.0.warnings[0].starts_with(told), "{:?}", few.0.warnings);
+        let mut many = judge();
+        let gaps: Vec<Gap> = (0..100).map(|index| gap(index * 10)).collect();
+        watch_gaps(&gaps, &mut many);
+        assert_eq!(many.0.warnings.len(), WARNINGS_MAX + 1);
+        assert_eq!(many.0.warnings[WARNINGS_MAX], "Such gaps beside these: 90");
+    }
+
+    #[test]
+    fn warnings_of_the_run_are_told_once_each_and_bounded() {
+        let text = r#"{"name":"test","traffic":{"phases":[{"hold":"1/s","for":"1s"}]}}"#;
+        let mut record = RunRecord::new(crate::record::Header {
+            schema: crate::record::SCHEMA.into(),
+            backend: crate::record::BackendKind::Kube,
+            seed: 1,
+            scenario: serde_json::from_str(text).expect("a scenario"),
+            phases: Vec::new(),
+        });
+        let mut warn = |code, message: String| {
+            let seq = record.events.len() as u64;
+            let kind = EventKind::Warning { code, message };
+            let (at, source) = (Timestamp(seq), Source::Harness);
+            record.events.push(Event { at, seq, source, precision: None, stated: None, kind });
+        };
+        warn(WarningCode::WatchGap, "gaps have events of their own".into());
+        for index in 0..20 {
+            warn(WarningCode::Throttled, format!("throttled {}", index / 2));
+        }
+        warn(WarningCode::NotRestored, "replicas".into());
+        let mut found = judge();
+        warnings(&record, &mut found);
+        assert_eq!(found.0.warnings.len(), WARNINGS_MAX + 1);
+        assert_eq!(found.0.warnings[0], "throttled 0");
+        assert_eq!(found.0.warnings[WARNINGS_MAX], "Warnings of the run beside these: 1");
+        assert!(found.0.reasons.is_empty());
     }
 }

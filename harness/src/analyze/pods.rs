@@ -95,6 +95,8 @@ pub struct PodLife {
     pub revision: u32,
     /// When it was made.
     pub created: Timestamp,
+    /// Its node, once it has one.
+    pub node: Option<String>,
     /// Its containers, in order.
     pub containers: Vec<Container>,
     /// When it became ready for the first time.
@@ -185,6 +187,7 @@ impl PodLife {
         PodLane {
             name: name.into(),
             revision: self.revision,
+            node: self.node.clone(),
             spans: spans.collect(),
             routed: merged,
             lost,
@@ -252,7 +255,8 @@ impl Lives {
 /// The pod that an event is about.
 fn pod_of(kind: &EventKind) -> Option<&str> {
     match kind {
-        EventKind::ContainerStarted { pod, .. }
+        EventKind::PodScheduled { pod, .. }
+        | EventKind::ContainerStarted { pod, .. }
         | EventKind::PodReady { pod }
         | EventKind::PodUnready { pod, .. }
         | EventKind::ProbeKill { pod, .. }
@@ -268,6 +272,7 @@ fn pod_of(kind: &EventKind) -> Option<&str> {
 impl PodLife {
     fn take(&mut self, at: Timestamp, kind: &EventKind) {
         match kind {
+            EventKind::PodScheduled { node, .. } => self.node = Some(node.clone()),
             EventKind::ContainerStarted { .. } => {
                 self.containers.push(Container { started: at, ..Container::default() });
                 if self.deletion.is_none() {

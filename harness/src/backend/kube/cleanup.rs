@@ -85,6 +85,7 @@ pub async fn clean(
         }
         done.push("what was changed is as it was".to_string());
     }
+    sweep::cluster_wide(client, namespace).await?;
     if found.annotations().contains_key(names::CREATED) || !has_foreign_life(&found) {
         home::delete_namespace(client, namespace).await?;
         done.push(format!("namespace {namespace} is gone with all that was in it"));

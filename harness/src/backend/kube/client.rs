@@ -118,9 +118,11 @@ impl Access {
         let context = self.guarded(&kubeconfig, acts)?;
         let options =
             KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options)
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
             .await
             .map_err(AccessError::Kubeconfig)?;
+        // Throttling and outages are part of the record; what may be tried again, we try ourselves.
+        config.default_retry = false;
         let server = config.cluster_url.to_string();
         let client = Client::try_from(config).map_err(|source| AccessError::Client {
             context: context.clone(),

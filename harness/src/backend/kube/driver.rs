@@ -31,6 +31,7 @@ use super::{
     observe::{News, Observation, Observer},
     pods_of_job::Seen,
     stage::Stage,
+    watch::{self, Watches},
 };
 use crate::{
     backend::{BackendError, Control, Ended, Progress},
@@ -49,8 +50,6 @@ const LINGER: Duration = Duration::from_secs(3);
 /// What the tasks of a run tell its driver.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// Something was learnt of the cluster.
-    News(Timestamp, News),
     /// What became of an action.
     Act(act::Report),
     /// A generator's pod.
@@ -77,6 +76,7 @@ struct Driver<'a> {
     seq: u64,
     stage: Stage,
     observer: Observer,
+    watches: Watches,
     orders: Option<mpsc::Sender<act::Order>>,
     load: Option<Load>,
     generators_ready: BTreeSet<u32>,
@@ -156,7 +156,8 @@ impl Driver<'_> {
                         linger = Some(tokio::time::Instant::now() + LINGER);
                     }
                 }
-                Some(message) = inbox.recv() => self.message(message).await?,
+                Some(message) = self.watches.next() => self.news(message)?,
+                Some(message) = inbox.recv() => self.message(message)?,
                 () = sleep(wait), if wait.is_some() => self.deadline().await?,
                 _ = ticks.tick() => {
                     self.tell_progress();
@@ -200,19 +201,35 @@ impl Driver<'_> {
         Ok(())
     }
 
-    async fn message(&mut self, message: Message) -> Result<(), BackendError> {
+    fn message(&mut self, message: Message) -> Result<(), BackendError> {
         match message {
-            Message::News(at, news) => {
-                if let News::Line { pod, line } = &news {
-                    self.keep_line(pod, line);
-                }
-                let mut seen = Vec::new();
-                self.observer.take(at, &news, &mut seen);
-                self.observed(seen)
-            }
             Message::Act(report) => self.act_report(report),
             Message::Generator(seen) => self.generator_pod(seen),
             Message::LeaseLost(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes what was learnt of the cluster.
+    fn news(&mut self, message: watch::Message) -> Result<(), BackendError> {
+        if let News::Line { pod, line } = &message.what {
+            self.keep_line(pod, line);
+        }
+        let mut seen = Vec::new();
+        self.observer.take(message.at, &message.what, &mut seen);
+        if matches!(message.what, News::Pods(_)) {
+            self.follow_logs();
+        }
+        self.observed(seen)
+    }
+
+    /// Follows the logs of pods that tell of their own life.
+    fn follow_logs(&mut self) {
+        if !self.stage.target.tells {
+            return;
+        }
+        for pod in self.observer.pods() {
+            // One that cannot be followed is known by what the cluster shows of it.
+            let _ = self.watches.follow(&pod.name, Some(&self.stage.subject.container));
         }
     }
 

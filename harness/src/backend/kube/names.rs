@@ -12,6 +12,8 @@ pub const HIGHWATER: &str = "highwater";
 pub const MANAGER: &str = "highwater";
 /// Which run made an object.
 pub const RUN: &str = "highwater.dev/run";
+/// On what belongs to the cluster: the namespace of the run that made it.
+pub const HOME: &str = "highwater.dev/namespace";
 /// What an object is for: see [`Component`].
 pub const COMPONENT: &str = "app.kubernetes.io/component";
 /// On a namespace that a run made, and that therefore goes with it.
@@ -61,6 +63,18 @@ pub fn component_labels(run: &str, component: Component) -> BTreeMap<String, Str
 pub fn selector(labels: &BTreeMap<String, String>) -> String {
     let parts: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     parts.join(",")
+}
+
+/// The labels of what a run in `home` makes that belongs to the cluster.
+pub fn cluster_labels(run: &str, home: &str) -> BTreeMap<String, String> {
+    let mut labels = labels(run);
+    labels.insert(HOME.into(), home.into());
+    labels
+}
+
+/// The selector of what runs in `home` made that belongs to the cluster.
+pub fn ours_of(home: &str) -> String {
+    format!("{MANAGED_BY}={HIGHWATER},{HOME}={home}")
 }
 
 /// The selector of everything that Highwater made.

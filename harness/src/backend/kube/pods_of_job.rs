@@ -80,9 +80,9 @@ fn index_of(seen: &Seen) -> u32 {
 fn changes(known: &BTreeMap<u32, Seen>, pods: &[Pod]) -> Vec<Seen> {
     let now: BTreeMap<u32, Seen> =
         pods.iter().filter_map(state).map(|seen| (index_of(&seen), seen)).collect();
-    let gone = known.iter().filter(|(index, seen)| {
-        matches!(seen, Seen::Running { .. }) && !now.contains_key(index)
-    });
+    let gone = known
+        .iter()
+        .filter(|(index, seen)| matches!(seen, Seen::Running { .. }) && !now.contains_key(index));
     let gone: Vec<Seen> = gone
         .map(|(index, _)| Seen::Died { index: *index, reason: "its pod is gone".into() })
         .collect();
@@ -110,9 +110,10 @@ fn state(pod: &Pod) -> Option<Seen> {
         Some("Running") => Some(Seen::Running { index, pod: pod.name_any() }),
         Some("Pending") => {
             let waiting = state.and_then(|state| state.waiting.as_ref());
-            let unscheduled = status.conditions.iter().flatten().find(|condition| {
-                condition.type_ == "PodScheduled" && condition.status == "False"
-            });
+            let unscheduled =
+                status.conditions.iter().flatten().find(|condition| {
+                    condition.type_ == "PodScheduled" && condition.status == "False"
+                });
             let (reason, message) = match (waiting, unscheduled) {
                 (Some(waiting), _) => (waiting.reason.clone(), waiting.message.clone()),
                 (None, Some(condition)) => (condition.reason.clone(), condition.message.clone()),
@@ -172,12 +173,18 @@ mod tests {
     #[test]
     fn each_change_of_a_pod_is_told_once() {
         let running = pod(0, json!({"phase": "Running"}));
-        let missing = pod(1, json!({"phase": "Pending", "containerStatuses": [{
+        let missing = pod(
+            1,
+            json!({"phase": "Pending", "containerStatuses": [{
             "name": "app", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": {"waiting": {"reason": "ErrImageNeverPull", "message": "no image"}}}]}));
-        let full = pod(2, json!({"phase": "Pending", "conditions": [
+            "state": {"waiting": {"reason": "ErrImageNeverPull", "message": "no image"}}}]}),
+        );
+        let full = pod(
+            2,
+            json!({"phase": "Pending", "conditions": [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
-             "message": "0/2 nodes"}]}));
+             "message": "0/2 nodes"}]}),
+        );
         let seen = changes(&BTreeMap::new(), &[running.clone(), missing, full]);
         assert_eq!(
             seen,
@@ -198,9 +205,12 @@ mod tests {
         let known: BTreeMap<u32, Seen> =
             [(0, Seen::Running { index: 0, pod: "load-0".into() })].into();
         assert_eq!(changes(&known, &[running]), []);
-        let failed = pod(0, json!({"phase": "Failed", "containerStatuses": [{
+        let failed = pod(
+            0,
+            json!({"phase": "Failed", "containerStatuses": [{
             "name": "app", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}));
+            "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}),
+        );
         let reason = "its pod failed (OOMKilled, exit code 137)".to_string();
         assert_eq!(changes(&known, &[failed]), [Seen::Died { index: 0, reason }]);
         let reason = "its pod is gone".to_string();

@@ -143,7 +143,7 @@ impl Needs {
         rights.add(target, "discovery.k8s.io", "endpointslices", &["list", "watch"]);
         rights.add(None, "", "nodes", watch);
         rights.add(target, "autoscaling", "horizontalpodautoscalers", watch);
-        if self.autoscaler {
+        if self.autoscaler || self.workload.is_some() {
             rights.add(target, "metrics.k8s.io", "pods", &["list"]);
         }
         if self.workload.is_none() {
@@ -169,6 +169,10 @@ impl Needs {
         if self.self_scaling {
             let verbs = &["get", "update", "patch"];
             rights.add(home, "apps", "deployments/scale", verbs);
+            let group = "flowcontrol.apiserver.k8s.io";
+            for resource in ["flowschemas", "prioritylevelconfigurations"] {
+                rights.add(None, group, resource, &["create", "list", "delete"]);
+            }
         }
         if self.proxy || self.self_scaling {
             let accounts = if self.proxy {
@@ -378,6 +382,12 @@ mod tests {
                 "get apiservices.apiregistration.k8s.io/v1beta1.metrics.k8s.io in the cluster",
                 "patch apiservices.apiregistration.k8s.io/v1beta1.metrics.k8s.io in the cluster",
                 "update apiservices.apiregistration.k8s.io/v1beta1.metrics.k8s.io in the cluster",
+                "create flowschemas.flowcontrol.apiserver.k8s.io in the cluster",
+                "delete flowschemas.flowcontrol.apiserver.k8s.io in the cluster",
+                "list flowschemas.flowcontrol.apiserver.k8s.io in the cluster",
+                "create prioritylevelconfigurations.flowcontrol.apiserver.k8s.io in the cluster",
+                "delete prioritylevelconfigurations.flowcontrol.apiserver.k8s.io in the cluster",
+                "list prioritylevelconfigurations.flowcontrol.apiserver.k8s.io in the cluster",
             ]
         );
     }

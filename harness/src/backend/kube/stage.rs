@@ -45,6 +45,10 @@ pub async fn make(client: &Client, making: &Making<'_>) -> Result<Stage, Cluster
     if let Some(account) = making.self_scaling() {
         create_account(client, namespace, account).await?;
     }
+    if let Some((level, schema)) = making.fence() {
+        create_in(Api::all(client.clone()), &level).await?;
+        create_in(Api::all(client.clone()), &schema).await?;
+    }
     if uses_own_proxy(making.scenario) {
         create_account(client, namespace, making.proxy_account()).await?;
     }
@@ -165,7 +169,8 @@ pub async fn entry(
     let host = |default: &str| scenario.path.host.clone().unwrap_or_else(|| default.to_string());
     if let Some(url) = &scenario.path.url {
         let authority = url.trim_start_matches("http://").trim_end_matches('/');
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let has_port =
+            authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let address = if has_port { authority.to_string() } else { format!("{authority}:80") };
         return Ok((address, host(authority)));
     }
@@ -190,7 +195,10 @@ pub async fn entry(
     };
     if scenario.path.service_type == ServiceType::NodePort {
         let Some(node_port) = node_port else {
-            return Err(ClusterError::unfit(doing, "it has no node port; its type is not NodePort"));
+            return Err(ClusterError::unfit(
+                doing,
+                "it has no node port; its type is not NodePort",
+            ));
         };
         return Ok((format!("{}:{node_port}", node_address(client).await?), host(&scenario.name)));
     }
@@ -250,7 +258,6 @@ async fn create_account(
     create(client, namespace, &binding).await
 }
 
-/// Makes an object. Not tried again: one that was made by a lost answer would be in the way.
 async fn create<K>(client: &Client, namespace: &str, object: &K) -> Result<(), ClusterError>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
@@ -259,9 +266,15 @@ where
         + Serialize
         + DeserializeOwned,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let params =
-        PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
+    create_in(Api::namespaced(client.clone(), namespace), object).await
+}
+
+/// Makes an object. Not tried again: one that was made by a lost answer would be in the way.
+async fn create_in<K>(api: Api<K>, object: &K) -> Result<(), ClusterError>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    let params = PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
     let doing = format!("making {} {}", K::kind(&()), object.name_any());
     call(doing, api.create(&params, object)).await.map(|_| ())
 }

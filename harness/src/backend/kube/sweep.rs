@@ -5,6 +5,7 @@ use k8s_openapi::api::{
     autoscaling::v2::HorizontalPodAutoscaler,
     batch::v1::Job,
     core::v1::{ConfigMap, Pod, Service, ServiceAccount},
+    flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration},
     rbac::v1::{Role, RoleBinding},
 };
 use kube::{
@@ -50,6 +51,17 @@ pub async fn everything(
     Ok(count)
 }
 
+/// Deletes what runs in `home` made that belongs to the cluster; how many objects it were.
+///
+/// # Errors
+/// If some cannot be deleted.
+pub async fn cluster_wide(client: &Client, home: &str) -> Result<usize, ClusterError> {
+    let selector = names::ours_of(home);
+    let schemas = delete_in(Api::<FlowSchema>::all(client.clone()), &selector).await?;
+    let levels = Api::<PriorityLevelConfiguration>::all(client.clone());
+    Ok(schemas + delete_in(levels, &selector).await?)
+}
+
 async fn delete<K>(client: &Client, namespace: &str, selector: &str) -> Result<usize, ClusterError>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
@@ -57,7 +69,13 @@ where
         + std::fmt::Debug
         + DeserializeOwned,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    delete_in(Api::<K>::namespaced(client.clone(), namespace), selector).await
+}
+
+async fn delete_in<K>(api: Api<K>, selector: &str) -> Result<usize, ClusterError>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+{
     let list = ListParams::default().labels(selector);
     let kind = K::kind(&()).to_lowercase();
     let doing = format!("listing our {kind}s");

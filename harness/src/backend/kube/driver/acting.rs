@@ -114,8 +114,7 @@ impl Driver<'_> {
     /// The oldest or newest pod that runs and is not on its way out.
     fn choose(&self, which: Which) -> Option<&PodState> {
         let pods = self.observer.pods();
-        let mut running =
-            pods.into_iter().filter(|pod| pod.is_running() && pod.deletion.is_none());
+        let mut running = pods.into_iter().filter(|pod| pod.is_running() && pod.deletion.is_none());
         match which {
             Which::Oldest => running.next(),
             Which::Newest => running.next_back(),

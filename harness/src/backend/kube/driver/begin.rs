@@ -8,7 +8,7 @@ use std::{
 
 use highwater_model::{
     event::{Event, EventKind, Source, WarningCode},
-    spec::Probe,
+    spec::{Probe, Scenario},
     time::{Nanos, Timestamp},
 };
 use k8s_openapi::api::{
@@ -29,12 +29,13 @@ use crate::{
             home::{Home, RENEW_EVERY},
             manifests::Making,
             observe::{
-                Observer,
+                Observer, Watched,
                 time::{Anchor, Offset},
             },
             pods_of_job, preflight,
             rights::Needs,
-            stage, watch,
+            stage,
+            watch::{self, Watches},
         },
     },
     clock::RunClock,
@@ -124,12 +125,8 @@ impl<'a> Driver<'a> {
         let Begun { home, doubts, version, nodes } = begun;
         let client = cluster.client.clone();
         let scenario = &plan.scenario;
-        let making = Making {
-            scenario,
-            namespace: &home.namespace,
-            run: &home.run,
-            image: &options.image,
-        };
+        let making =
+            Making { scenario, namespace: &home.namespace, run: &home.run, image: &options.image };
         let before = crate::clock::wall_ns();
         let stage = match &scenario.target.workload {
             Some(workload) => stage::find(&client, &home.namespace, workload).await?,
@@ -137,15 +134,14 @@ impl<'a> Driver<'a> {
         };
         let server = server_clock(&cluster, &stage, before).await?;
         let anchor = Anchor {
-            zero_wall_ns: crate::clock::signed(crate::clock::wall_ns())
-                - clock.now().0 as i64,
+            zero_wall_ns: crate::clock::signed(crate::clock::wall_ns()) - clock.now().0 as i64,
             server,
         };
         if let Some(logs) = &logs {
             std::fs::create_dir_all(logs)
                 .map_err(BackendError::system(format!("making {}", logs.display())))?;
         }
-        let tasks = start_tasks(&client, scenario, &home, &stage, clock, &messages);
+        let tasks = start_tasks(&client, &home, &messages);
         let (orders, given) = mpsc::channel(ORDERS_MAX);
         let (reports, mut reported) = mpsc::channel(ORDERS_MAX);
         let actor = act::Actor::new(&client, stage.subject.clone(), reports);
@@ -164,6 +160,7 @@ impl<'a> Driver<'a> {
             sink,
             options,
             observer: Observer::new(stage.target.clone(), anchor),
+            watches: Watches::start(client.clone(), clock, &watch_plan(scenario, &stage)),
             cluster,
             home,
             clock,
@@ -224,9 +221,8 @@ impl<'a> Driver<'a> {
     /// Ends the beginning at once if a pod waits for what will not come by itself.
     fn refuse_what_never_starts(&self) -> Result<(), BackendError> {
         let pods = self.observer.pods();
-        let hopeless = pods.iter().any(|pod| {
-            pod.waiting.as_ref().is_some_and(|(reason, _)| is_final(reason))
-        });
+        let hopeless =
+            pods.iter().any(|pod| pod.waiting.as_ref().is_some_and(|(reason, _)| is_final(reason)));
         if hopeless { Err(self.never_ready(self.start_time())) } else { Ok(()) }
     }
 
@@ -299,8 +295,7 @@ async fn server_clock(
     let after = crate::clock::wall_ns();
     let Some(created) = made.metadata.creation_timestamp else { return Ok(Offset::default()) };
     let second = i128::from(created.0.as_second()) * 1_000_000_000;
-    let (low, high) =
-        (second - i128::from(after), second + 1_000_000_000 - i128::from(before));
+    let (low, high) = (second - i128::from(after), second + 1_000_000_000 - i128::from(before));
     if low <= 0 && high >= 0 {
         // Nothing speaks against the same time on both.
         return Ok(Offset::default());
@@ -310,24 +305,29 @@ async fn server_clock(
     Ok(Offset { ahead_ns, uncertainty })
 }
 
+fn watch_plan(scenario: &Scenario, stage: &stage::Stage) -> watch::Plan {
+    let mut kinds = watch::all_kinds();
+    if scenario.autoscaler.is_none() && stage.target.autoscaler.is_none() {
+        kinds.remove(&Watched::Metrics);
+        kinds.remove(&Watched::Autoscalers);
+    }
+    watch::Plan {
+        namespace: stage.subject.namespace.clone(),
+        pods: stage.pods.clone(),
+        deployment: Some(stage.target.deployment.clone()),
+        service: Some(stage.target.service.clone()),
+        autoscaler: stage.target.autoscaler.clone(),
+        kinds,
+        pace: watch::Pace::default(),
+    }
+}
+
 fn start_tasks(
     client: &kube::Client,
-    scenario: &highwater_model::spec::Scenario,
     home: &Home,
-    stage: &stage::Stage,
-    clock: RunClock,
     messages: &mpsc::Sender<Message>,
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let to = messages.clone();
-    let mut news = watch::start(client, watch::Config::of(scenario, stage), clock);
-    tasks.spawn(async move {
-        while let Some((at, news)) = news.recv().await {
-            if to.send(Message::News(at, news)).await.is_err() {
-                return;
-            }
-        }
-    });
     let (to, renewed) = (messages.clone(), home.clone());
     tasks.spawn(async move {
         loop {

@@ -58,9 +58,9 @@ pub(super) async fn give_back(client: &Client, home: &Home) -> Vec<ClusterError>
     } else {
         sweep::everything(client, &home.namespace, Some(&home.run)).await
     };
-    let left = match swept {
-        Ok(_) => home.leave().await,
-        Err(error) => Err(error),
+    let left = match (swept, sweep::cluster_wide(client, &home.namespace).await) {
+        (Ok(_), Ok(_)) => home.leave().await,
+        (Err(error), _) | (_, Err(error)) => Err(error),
     };
     left.err().into_iter().collect()
 }
@@ -71,7 +71,9 @@ pub(super) fn with(error: BackendError, failures: Vec<ClusterError>) -> BackendE
         None => error,
         Some(failure) => BackendError::PartEnded {
             part: "the beginning",
-            reason: format!("{error}; and it could not be undone ({failure}): run `highwater cleanup`"),
+            reason: format!(
+                "{error}; and it could not be undone ({failure}): run `highwater cleanup`"
+            ),
         },
     }
 }

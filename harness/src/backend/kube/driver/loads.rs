@@ -185,8 +185,7 @@ impl Driver<'_> {
         self.progress.stage = "traffic";
         self.emit(start, Source::Load, EventKind::TrafficStarted)?;
         let phases = self.plan.phases.iter();
-        self.phases =
-            phases.map(|phase| (start + phase.start, phase.name.clone())).collect();
+        self.phases = phases.map(|phase| (start + phase.start, phase.name.clone())).collect();
         Ok(())
     }
 
@@ -197,8 +196,7 @@ impl Driver<'_> {
         host: String,
     ) -> Result<load::Handle, BackendError> {
         let looked_up = tokio::net::lookup_host(address.as_str()).await;
-        let mut found =
-            looked_up.map_err(BackendError::system(format!("looking up {address}")))?;
+        let mut found = looked_up.map_err(BackendError::system(format!("looking up {address}")))?;
         let address = found.next().ok_or_else(|| BackendError::PartEnded {
             part: "the load engine",
             reason: format!("{address} has no address"),
@@ -361,6 +359,9 @@ impl Driver<'_> {
 pub(super) fn is_final(reason: &str) -> bool {
     matches!(
         reason,
-        "ErrImageNeverPull" | "ImagePullBackOff" | "InvalidImageName" | "CreateContainerConfigError"
+        "ErrImageNeverPull"
+            | "ImagePullBackOff"
+            | "InvalidImageName"
+            | "CreateContainerConfigError"
     )
 }

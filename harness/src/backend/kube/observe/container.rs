@@ -156,7 +156,8 @@ impl PodState {
         let mut at = scribe.sight.unstated();
         let since = since.unwrap_or_default().max(self.flow.last_line);
         at.precision = Some(at.at.since(since));
-        self.note_exit(at, scribe);
+        self.resolve_killing(scribe);
+        self.note_exit(at);
         let kind = EventKind::ContainerExited {
             pod: self.name.clone(),
             code: terminated.exit_code,
@@ -172,14 +173,20 @@ impl PodState {
         finished: Option<Stated>,
         scribe: &mut Scribe<'_>,
     ) {
+        self.resolve_killing(scribe);
         let Some(container) = &self.container else { return };
-        let floor = container.started.max(self.flow.last_line);
+        // A signal that fits into the stated second was what ended it.
+        let signalled = self.flow.stop.map(|stop| stop.sigterm().at);
+        let signalled = signalled.filter(|at| {
+            finished.is_some_and(|finished| finished.holds(*at)) && *at <= scribe.now()
+        });
+        let floor = container.started.max(self.flow.last_line).max(signalled.unwrap_or_default());
         let at = match finished {
             Some(finished) => finished.noticed(scribe.sight, floor),
             None => scribe.sight.unstated().not_before(floor),
         };
         let (code, oom) = (terminated.exit_code, terminated.reason.as_deref() == Some("OOMKilled"));
-        self.note_exit(at, scribe);
+        self.note_exit(at);
         if code == SIGKILLED && !oom {
             self.note_sigkill(at, finished, scribe);
         }

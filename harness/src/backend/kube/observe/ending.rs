@@ -68,7 +68,7 @@ pub(super) struct Stop {
 
 impl Stop {
     /// When SIGTERM was sent, as far as can be told.
-    fn sigterm(&self) -> Estimate {
+    pub(super) fn sigterm(&self) -> Estimate {
         let doubt = if self.has_word { Nanos::ZERO } else { KUBELET_DELAY };
         match (self.hook, self.hook_failed) {
             (_, Some(failed)) => failed,
@@ -265,8 +265,7 @@ impl PodState {
     }
 
     /// The container ended.
-    pub(super) fn note_exit(&mut self, at: Estimate, scribe: &mut Scribe<'_>) {
-        self.resolve_killing(scribe);
+    pub(super) fn note_exit(&mut self, at: Estimate) {
         if let Some(container) = &mut self.container {
             container.exited = Some(at.at);
         }

@@ -31,6 +31,9 @@ pub mod workload;
 mod container;
 mod observer;
 
+#[cfg(test)]
+mod tests;
+
 use highwater_model::{
     event::{Event, EventKind, Source},
     time::{Nanos, Timestamp},

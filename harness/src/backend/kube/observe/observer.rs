@@ -1,7 +1,7 @@
 //! The [`Observer`]: it hands news on to the parts that know what they mean.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -51,6 +51,8 @@ pub struct Observer {
     counts: Counts,
     metrics: Metrics,
     pub(super) gaps: BTreeMap<Watched, (Timestamp, String)>,
+    /// What was seen whole at least once.
+    pub(super) listed: BTreeSet<Watched>,
     expected: BTreeMap<String, (DeleteReason, Timestamp)>,
     is_teardown: bool,
 }
@@ -70,6 +72,7 @@ impl Observer {
             counts: Counts::default(),
             metrics: Metrics::default(),
             gaps: BTreeMap::new(),
+            listed: BTreeSet::new(),
             expected: BTreeMap::new(),
             is_teardown: false,
             target,
@@ -111,7 +114,12 @@ impl Observer {
     pub fn take(&mut self, now: Timestamp, news: &News, out: &mut Vec<Observation>) {
         self.fire(now, out);
         let clocks = Arc::clone(&self.clocks);
-        let mut scribe = Scribe { clocks: &clocks, sight: Sight { now, since: since(news) }, out };
+        let mut sight = Sight::at(now);
+        if let Some((what, since)) = whole(news) {
+            self.listed.insert(what);
+            sight.since = since;
+        }
+        let mut scribe = Scribe { clocks: &clocks, sight, out };
         match news {
             News::Pods(seen) => self.pods_news(seen, &mut scribe),
             News::EndpointSlices(seen) => self.endpoints.take(seen, &mut scribe),
@@ -294,6 +302,9 @@ impl Observer {
             }
             ("Pod", reason) => {
                 let Some(pod) = self.pods.get_mut(told.object_name()) else { return };
+                if told.container().is_some_and(|name| name != pod.flow.container) {
+                    return;
+                }
                 match reason {
                     "Started" => pod.flow.start_hint = Some(told.at),
                     "Killing" => pod.killing(told.at, scribe),
@@ -341,22 +352,23 @@ impl Observer {
     }
 }
 
-/// The end of what was heard before, if news come after a gap.
-fn since(news: &News) -> Option<Timestamp> {
-    fn of<K>(seen: &Seen<K>) -> Option<Timestamp> {
+/// What all of was seen, and the end of what was heard of it before a gap.
+fn whole(news: &News) -> Option<(Watched, Option<Timestamp>)> {
+    fn of<K>(what: Watched, seen: &Seen<K>) -> Option<(Watched, Option<Timestamp>)> {
         match seen {
-            Seen::All { since, .. } => *since,
+            Seen::All { since, .. } => Some((what, *since)),
             Seen::Changed(_) | Seen::Gone(_) => None,
         }
     }
     match news {
-        News::Pods(seen) => of(seen),
-        News::EndpointSlices(seen) => of(seen),
-        News::Deployments(seen) => of(seen),
-        News::ReplicaSets(seen) => of(seen),
-        News::Autoscalers(seen) => of(seen),
-        News::Events(seen) => of(seen),
-        News::Nodes(seen) => of(seen),
-        _ => None,
+        News::Pods(seen) => of(Watched::Pods, seen),
+        News::EndpointSlices(seen) => of(Watched::EndpointSlices, seen),
+        News::Deployments(seen) => of(Watched::Deployments, seen),
+        News::ReplicaSets(seen) => of(Watched::ReplicaSets, seen),
+        News::Autoscalers(seen) => of(Watched::Autoscalers, seen),
+        News::Events(seen) => of(Watched::Events, seen),
+        News::Nodes(seen) => of(Watched::Nodes, seen),
+        News::Metrics(_) => Some((Watched::Metrics, None)),
+        News::Line { .. } | News::GapBegan { .. } | News::GapEnded { .. } => None,
     }
 }

@@ -75,7 +75,9 @@ pub(super) struct Flow {
     pub(super) was_told: bool,
     /// Whether the target tells of its life.
     pub(super) tells: bool,
-    /// What the spec says of the container's end.
+    /// The name of the container that serves.
+    pub(super) container: String,
+    /// What the spec says of its end.
     pub(super) manner: Manner,
     pub(super) is_scheduled: bool,
     pub(super) scheduled: Timestamp,
@@ -173,6 +175,7 @@ impl PodState {
         if let Some(container) = container {
             let grace = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
             self.flow.manner = Manner::of(container, grace);
+            self.flow.container.clone_from(&container.name);
         }
         if !self.flow.was_told {
             self.made(pod, scribe);
@@ -344,6 +347,10 @@ impl PodState {
         let at = scribe.sight.unstated();
         if self.deletion.is_none() {
             self.begin_deletion(at, Nanos::ZERO, &Pod::default(), around, scribe);
+        }
+        if self.flow.undecided.is_some_and(|undecided| undecided.at.at >= at.at) {
+            // Nothing may lie after its end.
+            self.decide(DeleteReason::Unknown, scribe);
         }
         self.gone = Some(at.at);
         self.stop_is_over(at);

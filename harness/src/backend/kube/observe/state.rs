@@ -63,6 +63,11 @@ impl Observer {
         &self.nodes
     }
 
+    /// Whether all objects of a kind were seen at least once.
+    pub fn has_listed(&self, what: &Watched) -> bool {
+        self.listed.contains(what)
+    }
+
     /// What nothing is heard of now, and since when.
     pub fn gaps(&self) -> impl Iterator<Item = (&Watched, Timestamp)> {
         self.gaps.iter().map(|(what, (from, _))| (what, *from))
