@@ -9,7 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    doctor, generator, image, init, proxy, record, report, run, scenario,
+    doctor, generator, image, init, proxy, proxy_pod, record, report, run, scenario,
 };
 
 /// Objectives met.
@@ -73,6 +73,9 @@ enum Command {
     /// The L7 proxy
     #[command(hide = true)]
     Proxy(proxy::Args),
+    /// The L7 proxy, as a pod of its own
+    #[command(hide = true)]
+    ProxyPod(Box<proxy_pod::Args>),
     /// A load generator, as a pod of its own
     #[command(hide = true)]
     Generator(generator::Args),
@@ -265,6 +268,7 @@ pub fn main() -> ExitCode {
         }
         Command::TargetService(args) => target_service::main_with(*args),
         Command::Proxy(args) => proxy::main_with(args),
+        Command::ProxyPod(args) => proxy_pod::main_with(*args),
         Command::Init { command } => init::main(&command),
         Command::SignalChild { signal, of } => init::signal_child(signal, of),
         Command::Generator(args) => generator::main_with(args),

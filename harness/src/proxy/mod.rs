@@ -32,7 +32,7 @@ mod witness;
 mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{net::SocketAddr, num::NonZeroU32, process::ExitCode, time::Duration};
 
