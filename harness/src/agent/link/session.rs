@@ -8,15 +8,13 @@ use super::{Driver, End, News, lost, pings::Measured};
 use crate::{
     agent::{
         Kind, frame,
-        protocol::{FromAgent, Item, ORDERS_MAX, ToAgent},
+        protocol::{FromAgent, HEARTBEAT, Item, ORDERS_MAX, ToAgent},
         wire::{Event, Wire},
     },
     clock::mono_ns,
 };
 
-/// Pings are this far apart; they also tell the agent that somebody is there.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-/// A connection on which nothing came for this long is none any more: five heartbeats.
+/// A connection on which nothing came for this long is none any more: ten heartbeats.
 const SILENCE: Duration = Duration::from_secs(10);
 /// How long what an agent said is still read once its process is gone.
 const GONE_TIME: Duration = Duration::from_secs(2);

@@ -37,11 +37,6 @@ use crate::{
     record::{BackendKind, Sink},
 };
 
-/// The image of this version, as `highwater image` names it.
-pub fn default_image() -> String {
-    format!("highwater.test/highwater:{}", env!("CARGO_PKG_VERSION"))
-}
-
 /// Which cluster, and how it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
