@@ -9,7 +9,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    doctor, generator, image, init, proxy, proxy_pod, record, report, run, scenario,
+    doctor, fidelity, generator, image, init, proxy, proxy_pod, record, report, run, scenario,
+    watch,
 };
 
 /// Objectives met.
@@ -56,6 +57,13 @@ enum Command {
         #[arg(long, default_value = kube::names::NAMESPACE)]
         namespace: String,
     },
+    /// Print what the autoscalers of a namespace see, decide and say, line by line
+    ///
+    /// Replicas, metrics against their targets, conditions and Events, and what the metrics APIs
+    /// show of each pod: which one is missing, unready or requests nothing. Only reads.
+    ///
+    /// Exit codes: 0 at its end or with Ctrl-C, 2 bad input, 3 the cluster cannot be reached.
+    Watch(watch::Args),
     /// Is this machine fit to measure?
     Doctor,
     /// Write this program as a container image archive, for kind and containerd; needs no Docker
@@ -67,6 +75,9 @@ enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Runs of the same scenarios on several backends, side by side on one page
+    #[command(hide = true)]
+    Fidelity(fidelity::Args),
     /// The bundled target service
     #[command(hide = true)]
     TargetService(Box<target_service::Args>),
@@ -243,6 +254,7 @@ pub fn main() -> ExitCode {
         })),
         Command::Cleanup(args) => ExitCode::from(clean_up(&args)),
         Command::Rbac { scenario, namespace } => rbac(scenario.as_deref(), &namespace),
+        Command::Watch(args) => ExitCode::from(watch::main(&args)),
         Command::Doctor => {
             let checks = doctor::examine();
             let is_fit = checks.iter().all(|check| check.status != doctor::Status::Fail);
@@ -266,6 +278,7 @@ pub fn main() -> ExitCode {
             );
             ExitCode::SUCCESS
         }
+        Command::Fidelity(args) => ExitCode::from(fidelity::main(&args)),
         Command::TargetService(args) => target_service::main_with(*args),
         Command::Proxy(args) => proxy::main_with(args),
         Command::ProxyPod(args) => proxy_pod::main_with(*args),

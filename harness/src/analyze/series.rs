@@ -162,7 +162,7 @@ pub fn marks(attributed: &[Attributed<'_>]) -> Vec<FailureMark> {
     let mut marks: BTreeMap<(u64, Option<&str>, super::Cause), u64> = BTreeMap::new();
     for one in attributed {
         let slot = one.case.ended.0 / MARK_NS;
-        *marks.entry((slot, one.case.pod, one.cause)).or_default() += one.case.failure.n;
+        *marks.entry((slot, one.pod(), one.cause)).or_default() += one.case.failure.n;
     }
     let marks = marks.into_iter();
     marks

@@ -97,7 +97,8 @@ pub struct SummaryLoss {
     pub pods: Vec<String>,
     /// What was seen.
     pub evidence: String,
-    /// What stops it: advice, or a YAML patch of the scenario where a setting does it.
+    /// What stops it: where a setting does it a YAML patch, of the scenario or else of the
+    /// Deployment; else advice.
     pub fix: String,
 }
 
@@ -323,12 +324,13 @@ fn millis(span: Nanos) -> f64 {
 
 impl SummaryLoss {
     fn of(loss: &super::Loss) -> Self {
+        let patch = loss.fix.scenario_patch.as_ref().or(loss.fix.deployment_patch.as_ref());
         Self {
             cause: loss.cause,
             count: loss.count,
             pods: loss.pods.clone(),
             evidence: loss.evidence.clone(),
-            fix: loss.fix.scenario_patch.clone().unwrap_or_else(|| loss.fix.advice.clone()),
+            fix: patch.unwrap_or(&loss.fix.advice).clone(),
         }
     }
 }

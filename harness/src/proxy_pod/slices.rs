@@ -64,8 +64,9 @@ fn name(slice: &EndpointSlice) -> &str {
 /// nothing to connect to.
 fn ready(slice: &EndpointSlice) -> Vec<EndpointAddress> {
     let Some(port) = port(slice) else { return Vec::new() };
-    let is_ready =
-        |endpoint: &&Endpoint| endpoint.conditions.as_ref().is_none_or(|is| is.ready != Some(false));
+    let is_ready = |endpoint: &&Endpoint| {
+        endpoint.conditions.as_ref().is_none_or(|is| is.ready != Some(false))
+    };
     let ready = slice.endpoints.iter().filter(is_ready);
     ready.filter_map(|endpoint| address(endpoint, port)).collect()
 }
@@ -193,18 +194,14 @@ mod tests {
         );
         assert_eq!(
             of(vec![first, second]),
-            [
-                "a@10.0.0.1:9090",
-                "b@10.0.0.2:8080",
-                "moving@10.0.0.3:9090",
-                "two@10.0.0.4:9090",
-            ]
+            ["a@10.0.0.1:9090", "b@10.0.0.2:8080", "moving@10.0.0.3:9090", "two@10.0.0.4:9090",]
         );
     }
 
     #[test]
     fn a_slice_is_what_was_last_seen_of_it() {
-        let a = |is_ready| slice("s-1", http(), json!([endpoint("a", "10.0.0.1", ready(is_ready))]));
+        let a =
+            |is_ready| slice("s-1", http(), json!([endpoint("a", "10.0.0.1", ready(is_ready))]));
         let b = slice("s-2", http(), json!([endpoint("b", "10.0.0.2", ready(true))]));
         let mut slices = Slices::default();
         assert!(chosen(&slices).is_empty());

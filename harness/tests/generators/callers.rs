@@ -8,6 +8,8 @@ use std::{
 use highwater::generator::What;
 use highwater_model::outcome::Outcome;
 
+use serde_json::{Value, json};
+
 use super::kit::{PATIENCE, Pod, Run, Server, Way, scenario};
 
 /// Says something to an agent; the line that it answers.
@@ -116,5 +118,63 @@ async fn what_is_no_generator_is_lost_at_once_with_the_reason() {
         let (_, what) = run.said.pop().unwrap();
         let What::Lost { reason: said, .. } = what else { panic!("{what:?}") };
         assert!(said.contains(reason), "{reason}: {said}");
+    }
+}
+
+/// A generator that is a script: it answers pings until the first order, and hangs up. On the next
+/// connection it says that it has `taken` so many; the orders that it is then sent.
+fn orders_after_a_cut(listener: &TcpListener, taken: u64) -> Vec<Value> {
+    let mut lines = welcome_a_harness(listener, 0);
+    let mut next = || -> (TcpStream, Value) {
+        let stream = lines.get_ref().try_clone().unwrap();
+        (stream, read(&mut lines))
+    };
+    loop {
+        let (mut stream, frame) = next();
+        if frame.get("order").is_some() {
+            break;
+        }
+        let pong = json!({"pong": {"n": frame["ping"]["n"], "monoNs": 1, "wallNs": 1}});
+        writeln!(stream, "{pong}").unwrap();
+    }
+    drop(lines);
+    let mut lines = welcome_a_harness(listener, taken);
+    let mut orders = Vec::new();
+    loop {
+        let frame = read(&mut lines);
+        match frame.get("order") {
+            Some(order) => orders.push(order["n"].clone()),
+            // Orders that are sent again come first.
+            None => return orders,
+        }
+    }
+}
+
+fn welcome_a_harness(listener: &TcpListener, taken: u64) -> BufReader<TcpStream> {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap());
+    assert!(read(&mut lines).get("hello").is_some());
+    let welcome = json!({"welcome": {"version": 1, "who": {"pod": "p"}, "taken": taken}});
+    writeln!(stream, "{welcome}").unwrap();
+    lines
+}
+
+fn read(lines: &mut BufReader<TcpStream>) -> Value {
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+#[tokio::test]
+async fn an_order_is_sent_again_after_a_cut_unless_it_was_taken() {
+    let server = Server::start();
+    for (taken, again) in [(0, vec![json!(1)]), (1, vec![])] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let script = tokio::task::spawn_blocking(move || orders_after_a_cut(&listener, taken));
+        let way = Way::default();
+        let _run = Run::open(scenario(1), &server, vec![way.to(address)]);
+        let orders = tokio::time::timeout(PATIENCE, script).await.unwrap().unwrap();
+        assert_eq!(orders, again, "taken: {taken}");
     }
 }

@@ -155,7 +155,7 @@ async fn a_process_that_was_started_anew_is_not_taken_for_the_one_before() {
 #[tokio::test]
 async fn without_its_harness_a_generator_ends_by_itself() {
     let server = Server::start();
-    let (mut pods, _ways, connectors) = pods(2, &["--orphan-after", "3s"]);
+    let (mut pods, _ways, connectors) = pods(2, &["--orphan-after", "5s"]);
     let mut run = Run::open(scenario(600), &server, connectors);
     run.start().await;
     run.until_owed(50).await;
@@ -172,7 +172,7 @@ async fn without_its_harness_a_generator_ends_by_itself() {
 
 #[tokio::test]
 async fn a_generator_that_nobody_ever_connects_to_ends_by_itself() {
-    let mut pod = Pod::start(&["--orphan-after", "3s"]);
+    let mut pod = Pod::start(&["--orphan-after", "5s"]);
     assert_eq!(pod.ended().await.0, Some(3));
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener},
     process::{Child, ChildStderr, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -25,7 +25,11 @@ use highwater_model::{
     spec::Scenario,
     time::{Nanos, SECOND, Timestamp},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncReadExt as _, DuplexStream, copy, split},
+    net::TcpStream,
+    sync::mpsc,
+};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_highwater");
 /// Long enough for any machine; nothing takes this long unless it fails.
@@ -60,7 +64,7 @@ impl Server {
     }
 }
 
-fn answer(mut stream: TcpStream, served: &AtomicU64) {
+fn answer(mut stream: std::net::TcpStream, served: &AtomicU64) {
     stream.set_nodelay(true).unwrap();
     let (mut bytes, mut seen) = ([0; 4096], Vec::new());
     while let Ok(n) = stream.read(&mut bytes) {
@@ -158,6 +162,9 @@ struct WayState {
     pumps: Vec<tokio::task::AbortHandle>,
     /// True once what is sent goes nowhere.
     swallows: tokio::sync::watch::Sender<bool>,
+    /// After so many bytes from the generator a connection breaks.
+    breaks_after: Option<u64>,
+    connections: usize,
 }
 
 impl Way {
@@ -174,6 +181,16 @@ impl Way {
         state.swallows.send_replace(true);
     }
 
+    /// Each connection breaks after some more bytes than the one before, from `first` on.
+    pub(crate) fn break_within(&self, first: u64) {
+        self.0.lock().unwrap().breaks_after = Some(first);
+    }
+
+    /// How many connections there were.
+    pub(crate) fn connections(&self) -> usize {
+        self.0.lock().unwrap().connections
+    }
+
     pub(crate) fn mend(&self) {
         self.0.lock().unwrap().is_cut = false;
     }
@@ -186,10 +203,16 @@ impl Way {
                 if way.0.lock().unwrap().is_cut {
                     return Err(ConnectError::Failed("the way is cut".into()));
                 }
-                let connected = tokio::net::TcpStream::connect(address).await;
+                let connected = TcpStream::connect(address).await;
                 let mut far = connected.map_err(|error| ConnectError::Failed(error.to_string()))?;
                 let (near, mut middle) = tokio::io::duplex(1 << 16);
                 let mut state = way.0.lock().unwrap();
+                state.connections += 1;
+                let breaks_after = state.breaks_after;
+                if let Some(bytes) = &mut state.breaks_after {
+                    // By bytes through the first words, then by more through the lines.
+                    *bytes += if *bytes < 1_700 { 7 } else { 101 };
+                }
                 state.swallows.send_replace(false);
                 let mut swallows = state.swallows.subscribe();
                 let pump = tokio::spawn(async move {
@@ -198,7 +221,7 @@ impl Way {
                         swallows.wait_for(|swallows| *swallows).await.is_ok()
                     };
                     tokio::select! {
-                        _ = tokio::io::copy_bidirectional(&mut middle, &mut far) => return,
+                        _ = pump(&mut middle, &mut far, breaks_after) => return,
                         _ = swallowed => {}
                     }
                     // Both ends stay open, as behind an API server that is gone.
@@ -208,6 +231,17 @@ impl Way {
                 Ok(near)
             }
         })
+    }
+}
+
+/// Passes bytes on in both directions, so many at most from `far`.
+async fn pump(near: &mut DuplexStream, far: &mut TcpStream, bytes_max: Option<u64>) {
+    let (mut from_near, mut to_near) = split(near);
+    let (mut from_far, mut to_far) = far.split();
+    let mut limited = (&mut from_far).take(bytes_max.unwrap_or(u64::MAX));
+    tokio::select! {
+        _ = copy(&mut from_near, &mut to_far) => {}
+        _ = copy(&mut limited, &mut to_near) => {}
     }
 }
 
@@ -308,9 +342,10 @@ impl Run {
 
     /// Takes news until `done`.
     pub(crate) async fn until(&mut self, done: impl Fn(&Self) -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         while !done(self) {
-            let news = tokio::time::timeout(PATIENCE, self.news.recv()).await;
-            let news = news.unwrap_or_else(|_| panic!("no news; said: {:?}", self.said));
+            let news = tokio::time::timeout_at(deadline, self.news.recv()).await;
+            let news = news.unwrap_or_else(|_| panic!("it takes too long; said: {:?}", self.said));
             self.take(news.expect("generators are there"));
         }
     }

@@ -62,7 +62,7 @@ async fn clocks_are_measured_and_all_times_are_on_the_harnesss_axis() {
                 let now = clock.at_wall(&run.clock, highwater::clock::wall_ns());
                 assert!(run.clock.now().since(now) < LONG && now > Timestamp::ZERO, "{now:?}");
             }
-            What::Started { late } => assert_eq!(*late, Nanos::ZERO),
+            What::Started { late } => assert!(*late < LONG, "{late}"),
             _ => {}
         }
     }

@@ -152,18 +152,17 @@ impl<K: Kind> Driver<K> {
         seq: u64,
         item: Item<K::Word>,
     ) -> Result<(), Left> {
-        if seq > self.received + 1 {
+        // The hello told what was received, so the agent goes on from there.
+        if seq != self.received + 1 {
             return Err(End::Lost(format!("item {seq} came after {}", self.received)).into());
         }
         let mut end = None;
-        if seq == self.received + 1 {
-            match item {
-                Item::Lines(lines) => self.tell(News::Lines(lines)).await?,
-                Item::Word(word) => self.tell(News::Word(word)).await?,
-                Item::Broken { reason } => end = Some(End::Lost(reason)),
-            }
-            self.received = seq;
+        match item {
+            Item::Lines(lines) => self.tell(News::Lines(lines)).await?,
+            Item::Word(word) => self.tell(News::Word(word)).await?,
+            Item::Broken { reason } => end = Some(End::Lost(reason)),
         }
+        self.received = seq;
         self.say(wire, &ToAgent::Ack { seq }).await?;
         end.map_or(Ok(()), |end| Err(end.into()))
     }

@@ -107,6 +107,12 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
             "a command is started on this machine; deploy it, and name it as target.workload",
         );
     }
+    if target.workload.is_some() && scenario.autoscaler.is_some() {
+        return found(
+            "autoscaler",
+            "a workload has its own; to try other settings, use a patchAutoscaler event",
+        );
+    }
     if path.clients > 1 {
         return found("path.clients", "the clients are the generators; use traffic.generators");
     }

@@ -17,10 +17,7 @@ use crate::{
     backend::{
         BackendError,
         kube::{
-            manifests::CONTROL_PORT,
-            observe::time::Offset,
-            pods_of_job::Seen,
-            port_forward, stage,
+            manifests::CONTROL_PORT, observe::time::Offset, pods_of_job::Seen, port_forward, stage,
         },
     },
     clock::RunClock,
@@ -268,7 +265,10 @@ impl Driver<'_> {
     fn generator_news(&mut self, generator: u32, what: What) -> Result<bool, BackendError> {
         let now = self.clock.now();
         match what {
-            What::Ready { who, clock, .. } => {
+            What::Ready { who, clock, limits, .. } => {
+                let least =
+                    self.limits.as_ref().map_or(limits.clone(), |known| known.least(&limits));
+                self.limits = Some(least);
                 let kind = EventKind::GeneratorReady {
                     generator,
                     pod: who.pod,

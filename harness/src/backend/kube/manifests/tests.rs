@@ -99,9 +99,11 @@ fn generators_are_an_indexed_job_that_is_run_once_and_ends_by_itself() {
     let spec = job.spec.expect("has a spec");
     assert_eq!(spec.completion_mode.as_deref(), Some("Indexed"));
     assert_eq!(
-        (spec.completions, spec.parallelism, spec.backoff_limit),
+        (spec.completions, spec.parallelism, spec.backoff_limit_per_index),
         (Some(3), Some(3), Some(0))
     );
+    // A limit of the whole Job, or of its failed indexes, would end the others with the first.
+    assert_eq!((spec.backoff_limit, spec.max_failed_indexes), (None, None));
     assert_eq!(spec.active_deadline_seconds, Some(600));
 }
 
@@ -122,5 +124,18 @@ fn every_pod_meets_the_restricted_standard() {
             assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
             assert_eq!(security["readOnlyRootFilesystem"], true);
         }
+    }
+}
+
+#[test]
+fn an_image_that_no_registry_can_have_is_not_asked_for() {
+    for (image, policy) in [
+        ("highwater.test/highwater:1", "Never"),
+        ("registry.test:5000/highwater:1", "Never"),
+        ("ghcr.io/x/highwater:1", "IfNotPresent"),
+        ("localhost:5000/highwater.test/x:1", "IfNotPresent"),
+        ("highwater:1", "IfNotPresent"),
+    ] {
+        assert_eq!(pull_policy(image), policy, "{image}");
     }
 }

@@ -245,6 +245,12 @@ pub fn state(object: &HorizontalPodAutoscaler) -> Option<AutoscalerState> {
     })
 }
 
+/// What an autoscaler aims at, in the order of its spec, without what it measured.
+pub fn aims(object: &HorizontalPodAutoscaler) -> Vec<MetricReading> {
+    let specs = object.spec.as_ref().and_then(|spec| spec.metrics.as_deref()).unwrap_or_default();
+    specs.iter().filter_map(|spec| reading(spec, &[])).collect()
+}
+
 /// A metric of the spec with what was measured of it. One that failed is empty in the status, or
 /// missing.
 fn reading(spec: &MetricSpec, readings: &[MetricStatus]) -> Option<MetricReading> {

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus};
 use super::{
     Scribe,
     pod::PodState,
-    time::{Clock, Stated},
+    time::{Clock, Estimate, Sight, Stated},
 };
 
 /// How many ids of ended containers are remembered; the API shows two at a time.
@@ -23,6 +23,8 @@ const PROPER_WAITS: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 /// *Source*: `lifecycle-semantics.md` section 2.5; `kuberuntime_manager.go`.
 const BACKOFF_MIN_S: u64 = 10;
 const BACKOFF_MAX_S: u64 = 300;
+/// How long a target that says that it exits may take to do so.
+const EXIT_DELAY: Nanos = Nanos::from_millis(50);
 /// The exit code of a process that SIGKILL ended.
 const SIGKILLED: i32 = 137;
 
@@ -33,6 +35,8 @@ pub struct Instance {
     pub id: String,
     /// When it was started.
     pub started: Timestamp,
+    /// When it was started at the earliest and at the latest, by the time that is stated.
+    pub(super) bounds: (Timestamp, Timestamp),
     /// How many the pod had before.
     pub restarts: u32,
     /// Whether its startup probe has passed.
@@ -88,11 +92,12 @@ impl PodState {
         restarts: u32,
         scribe: &mut Scribe<'_>,
     ) {
-        let before = self.container.as_ref().and_then(|container| container.exited);
-        let floor = before.unwrap_or_default().max(self.flow.scheduled).max(self.created);
-        // The kubelet's Event comes within milliseconds, its status up to a second later.
-        let hint = self.flow.start_hint.take();
-        let hint = hint.filter(|hint| stated.is_some_and(|stated| stated.holds(hint.at)));
+        let floor = self.flow.last_exit.max(self.flow.scheduled).max(self.created);
+        // The target's own word is best. The kubelet's Event comes within milliseconds, its status
+        // up to a second later.
+        let hints = [self.flow.starting.take(), self.flow.start_hint.take()];
+        let fits = |hint: &Estimate| stated.is_some_and(|stated| stated.holds(hint.at));
+        let hint = hints.into_iter().flatten().find(fits);
         let at = match (hint, stated) {
             (Some(hint), _) if hint.at <= scribe.now() => hint.not_before(floor),
             (_, Some(stated)) => stated.noticed(scribe.sight, floor),
@@ -101,15 +106,20 @@ impl PodState {
         self.container = Some(Instance {
             id: id.into(),
             started: at.at,
+            bounds: stated.map_or((at.at, at.at), |stated| {
+                (stated.from().min(at.at), stated.until().max(at.at))
+            }),
             restarts,
             is_started: false,
             exited: None,
         });
         self.flow.sigterm_line = None;
+        self.flow.exiting = None;
         self.flow.start_failures.clear();
         let (pod, address) = (self.name.clone(), self.address.clone());
         let kind = EventKind::ContainerStarted { pod, restarts, address, pid: None };
         scribe.at(at, Source::Kubelet, kind);
+        self.release_lines(scribe);
     }
 
     fn instance_ended(
@@ -181,9 +191,17 @@ impl PodState {
             finished.is_some_and(|finished| finished.holds(*at)) && *at <= scribe.now()
         });
         let floor = container.started.max(self.flow.last_line).max(signalled.unwrap_or_default());
-        let at = match finished {
-            Some(finished) => finished.noticed(scribe.sight, floor),
-            None => scribe.sight.unstated().not_before(floor),
+        let at = match (self.flow.exiting, finished) {
+            (Some(exiting), Some(finished)) if finished.holds(exiting.at) => {
+                exiting.later(Nanos::ZERO, EXIT_DELAY)
+            }
+            (_, Some(finished)) => {
+                // The next one cannot have spoken before this one ended.
+                let next = self.flow.starting.map_or(scribe.now(), |next| next.at);
+                let sight = Sight { now: scribe.now().min(next.max(floor)), ..scribe.sight };
+                finished.noticed(sight, floor)
+            }
+            (_, None) => scribe.sight.unstated().not_before(floor),
         };
         let (code, oom) = (terminated.exit_code, terminated.reason.as_deref() == Some("OOMKilled"));
         self.note_exit(at);

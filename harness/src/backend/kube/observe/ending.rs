@@ -266,6 +266,7 @@ impl PodState {
 
     /// The container ended.
     pub(super) fn note_exit(&mut self, at: Estimate) {
+        self.flow.last_exit = at.at;
         if let Some(container) = &mut self.container {
             container.exited = Some(at.at);
         }

@@ -10,7 +10,7 @@ use super::{
     Scribe, Target,
     container::Instance,
     ending::{Killing, Manner, Stop},
-    time::{Clock, Estimate, Stated},
+    time::{Clock, Estimate, Sight, Stated},
     workload::Workload,
 };
 
@@ -99,6 +99,14 @@ pub(super) struct Flow {
     pub(super) stop: Option<Stop>,
     /// When the target said that SIGTERM came.
     pub(super) sigterm_line: Option<Timestamp>,
+    /// When the last container ended; the run's start before that.
+    pub(super) last_exit: Timestamp,
+    /// When the target said that it starts, in a line that is held back.
+    pub(super) starting: Option<Estimate>,
+    /// Lines of a container that was not seen to start yet.
+    pub(super) held: Vec<(Sight, String)>,
+    /// When the target said that it exits.
+    pub(super) exiting: Option<Estimate>,
     /// The last that the target said.
     pub(super) last_line: Timestamp,
     /// Signals that the driver said it would send.
@@ -247,7 +255,12 @@ impl PodState {
             // It was unready in between, and no watch told of it.
             let until = scribe.written(changed, Timestamp::ZERO);
             let since = self.ready_since.unwrap_or(self.created);
-            let at = Estimate { precision: Some(until.at.since(since)), ..until };
+            // If its container ended meanwhile, then that was why.
+            let at = Estimate {
+                at: self.flow.last_exit.max(since).min(until.at),
+                precision: Some(until.at.since(since)),
+                stated: None,
+            };
             self.unready("NotSeen", at, scribe);
         }
         let was_ready = std::mem::replace(&mut self.is_ready, is_ready);
@@ -352,6 +365,7 @@ impl PodState {
             // Nothing may lie after its end.
             self.decide(DeleteReason::Unknown, scribe);
         }
+        self.force_lines(scribe);
         self.gone = Some(at.at);
         self.stop_is_over(at);
         scribe.at(at, Source::Api, EventKind::PodGone { pod: self.name.clone() });
@@ -364,7 +378,7 @@ impl PodState {
         let undecided = self.flow.undecided.map(|undecided| undecided.due);
         let killing = self.flow.killing.map(|killing| killing.due);
         let stop = self.flow.stop.and_then(|stop| stop.next_deadline());
-        [undecided, killing, stop].into_iter().flatten().min()
+        [undecided, killing, stop, self.lines_due()].into_iter().flatten().min()
     }
 
     /// Tells what waited for another word until `now`.
@@ -372,12 +386,16 @@ impl PodState {
         if self.flow.undecided.is_some_and(|undecided| undecided.due <= now) {
             self.decide(DeleteReason::Unknown, scribe);
         }
+        if self.lines_due().is_some_and(|due| due <= now) {
+            self.force_lines(scribe);
+        }
         self.fire_ending(now, scribe);
     }
 
     /// Tells all that waits.
     pub(super) fn finish(&mut self, now: Timestamp, scribe: &mut Scribe<'_>) {
         self.decide(DeleteReason::Unknown, scribe);
+        self.force_lines(scribe);
         self.resolve_killing(scribe);
         self.finish_ending(now, scribe);
     }

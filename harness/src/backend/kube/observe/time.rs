@@ -139,6 +139,11 @@ impl Stated {
         clamped(self.from)
     }
 
+    /// Where the span ends; the run's start if before it.
+    pub fn until(self) -> Timestamp {
+        clamped(self.until)
+    }
+
     /// Where the span begins, negative before the run.
     pub fn from_ns(self) -> i64 {
         self.from

@@ -119,7 +119,11 @@ impl Follow {
                 // A log may be silent for good; its connection may also be dead. Asked anew, it
                 // goes on where it was.
                 Ok(Ok(None)) | Err(_) => return End::Stream,
-                Ok(Err(error)) => return End::Trouble(kube::Error::ReadEvents(error).into()),
+                Ok(Err(error)) => {
+                    // Until now there was nothing to hear.
+                    ear.heard();
+                    return End::Trouble(kube::Error::ReadEvents(error).into());
+                }
             };
             ear.heard();
             let Some(text) = self.cursor.take(&text) else { continue };

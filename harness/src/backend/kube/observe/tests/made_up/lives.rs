@@ -378,6 +378,99 @@ fn lines_of_the_target_are_placed_by_its_nodes_clock() {
 }
 
 #[test]
+fn what_a_target_says_is_part_of_its_containers_life() {
+    let line = |event: &str, time: &str| {
+        json!({
+            "highwater": "lifecycle/v1", "event": event, "monoNs": 5, "pod": "a",
+            "time": format!("2026-01-01T00:00:{time}Z")
+        })
+    };
+    let mut bench = Bench::seen(target());
+    // Started in second 2, seen in second 3: at 2.5 by estimate.
+    bench.tell(3.5, "pods", "added", web("a"));
+    bench.line(3.6, "a", line("starting", "01.9"));
+    bench.line(3.6, "a", line("starting", "02.1"));
+    bench.line(3.6, "a", line("listening", "02.7"));
+    bench.line(9.0, "a", line("exiting", "08.8"));
+    let mut over = web("a");
+    over["status"]["containerStatuses"] =
+        json!([container(0, terminated(0, 0, "Completed", 2, 8), json!({}))]);
+    bench.tell(10.0, "pods", "modified", over);
+    let told = bench.told(|kind| {
+        matches!(
+            kind,
+            EventKind::Lifecycle { .. }
+                | EventKind::ContainerStarted { .. }
+                | EventKind::ContainerExited { .. }
+        )
+    });
+    assert_eq!(
+        told,
+        [
+            // Of a container before.
+            r#"+1.900 lifecycle {"phase":"starting","pod":"a"}"#,
+            r#"+2.500 ±0.500 container-started {"address":"10.0.0.1:8080","pod":"a","restarts":0}"#,
+            r#"+2.500 lifecycle {"phase":"starting","pod":"a"}"#,
+            r#"+2.700 lifecycle {"phase":"listening","pod":"a"}"#,
+            r#"+8.800 lifecycle {"phase":"exiting","pod":"a"}"#,
+            r#"+8.800 ±0.050 container-exited {"code":0,"pod":"a"}"#,
+        ]
+    );
+}
+
+#[test]
+fn lines_wait_for_the_container_that_they_are_of() {
+    let line = |event: &str, time: &str| {
+        json!({
+            "highwater": "lifecycle/v1", "event": event, "monoNs": 5, "pod": "a",
+            "time": format!("2026-01-01T00:00:{time}Z")
+        })
+    };
+    let told = |bench: &Bench| {
+        bench.told(|kind| {
+            matches!(
+                kind,
+                EventKind::Lifecycle { .. }
+                    | EventKind::ContainerStarted { .. }
+                    | EventKind::ContainerExited { .. }
+            )
+        })
+    };
+    let mut creating = web("a");
+    creating["status"]["containerStatuses"] = json!([]);
+    let mut bench = Bench::seen(target());
+    bench.tell(1.5, "pods", "added", creating);
+    bench.line(2.5, "a", line("starting", "02.3"));
+    bench.line(2.5, "a", line("listening", "02.4"));
+    assert!(told(&bench).is_empty());
+    bench.tell(3.1, "pods", "modified", web("a"));
+    // It crashes in second 5, and what the next one says comes before its status.
+    bench.line(5.9, "a", line("starting", "05.7"));
+    bench.line(5.9, "a", line("listening", "05.8"));
+    assert_eq!(bench.observer.next_deadline(), Some(at(10.9)));
+    let mut again = web("a");
+    again["status"]["containerStatuses"] =
+        json!([container(1, running(5), terminated(0, 1, "Error", 2, 5))]);
+    bench.tell(6.5, "pods", "modified", again);
+    // Of a third nothing is ever seen.
+    bench.line(8.0, "a", line("starting", "07.9"));
+    bench.fire(13.0);
+    assert_eq!(
+        told(&bench),
+        [
+            r#"+2.300 ±0.050 container-started {"address":"10.0.0.1:8080","pod":"a","restarts":0}"#,
+            r#"+2.300 lifecycle {"phase":"starting","pod":"a"}"#,
+            r#"+2.400 lifecycle {"phase":"listening","pod":"a"}"#,
+            r#"+5.350 ±0.350 container-exited {"code":1,"pod":"a"}"#,
+            r#"+5.700 ±0.050 container-started {"address":"10.0.0.1:8080","pod":"a","restarts":1}"#,
+            r#"+5.700 lifecycle {"phase":"starting","pod":"a"}"#,
+            r#"+5.800 lifecycle {"phase":"listening","pod":"a"}"#,
+            r#"+7.900 lifecycle {"phase":"starting","pod":"a"}"#,
+        ]
+    );
+}
+
+#[test]
 fn what_is_wrong_is_said_in_words() {
     let mut bench = Bench::seen(target());
     assert_eq!(bench.observer.diagnosis(), "there is no Deployment");
