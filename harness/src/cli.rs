@@ -9,7 +9,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    doctor, fidelity, generator, image, init, proxy, record, report, run, scenario, watch,
+    doctor, fidelity, generator, image, init, proxy, proxy_pod, record, report, run, scenario,
+    watch,
 };
 
 /// Objectives met.
@@ -83,6 +84,9 @@ enum Command {
     /// The L7 proxy
     #[command(hide = true)]
     Proxy(proxy::Args),
+    /// The L7 proxy, as a pod of its own
+    #[command(hide = true)]
+    ProxyPod(Box<proxy_pod::Args>),
     /// A load generator, as a pod of its own
     #[command(hide = true)]
     Generator(generator::Args),
@@ -277,6 +281,7 @@ pub fn main() -> ExitCode {
         Command::Fidelity(args) => ExitCode::from(fidelity::main(&args)),
         Command::TargetService(args) => target_service::main_with(*args),
         Command::Proxy(args) => proxy::main_with(args),
+        Command::ProxyPod(args) => proxy_pod::main_with(*args),
         Command::Init { command } => init::main(&command),
         Command::SignalChild { signal, of } => init::signal_child(signal, of),
         Command::Generator(args) => generator::main_with(args),
