@@ -91,6 +91,42 @@ transitions:
         done
     done
 
+# Writes docs/fidelity.md and its pictures. ARGS go to the runs on the cluster that KUBECONFIG names: --context NAME. The
+# cluster's image must be of this build (`just image`); HIGHWATER names another binary than the release build. The words
+# of the page are docs/fidelity-notes.md: read them again after the numbers have changed.
+#
+# The same scenarios on local processes and on a cluster, side by side (8 minutes)
+[group('long')]
+[no-exit-message]
+[positional-arguments]
+fidelity *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    binary=${HIGHWATER:-target/release/highwater}
+    [ -n "${HIGHWATER:-}" ] || cargo build --release --quiet --locked
+    rm -rf target/fidelity
+    # Pods without a CPU request are the first to starve where nodes share a machine.
+    same=(--set 'target.deployment.template.resources={requests: {cpu: 100m, memory: 32Mi}}')
+    both() {
+        local name=$1 scenario=$2; shift 2
+        run "$name-local" "$scenario" "${same[@]}" --set "name=$name" "$@"
+        run "$name-kube" "$scenario" "${same[@]}" --set "name=$name" "$@" --backend kube "${there[@]}"
+    }
+    # Objectives that are missed are part of what is compared, and so is a run that doubts itself.
+    run() {
+        local out=target/fidelity/$1 code=0; shift
+        "$binary" run "$@" --out "$out" || code=$?
+        [ $code -le 1 ] || grep -q '"verdict": "untrusted"' "$out/summary.json"
+    }
+    there=("$@")
+    both rolling-update rolling-update
+    both rolling-update-wrong rolling-update-wrong
+    both rolling-update-exit rolling-update --set 'target.misbehave=[exit-on-sigterm]' \
+        --set 'description=The process exits at once on SIGTERM. Whose requests are cut off, and who finds nobody?'
+    both rolling-update-l4 rolling-update --set path.kind=l4 --set traffic.keepAlive=false \
+        --set 'description=Straight to the pods, a new connection for each request. Does anybody notice?'
+    "$binary" fidelity --out docs/fidelity.md --notes docs/fidelity-notes.md target/fidelity/*
+
 # This version as a container image in target/highwater-image.tar, without Docker (Linux only; 3 minutes at first)
 [group('cluster')]
 [no-exit-message]
