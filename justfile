@@ -21,17 +21,22 @@ run SCENARIO *ARGS:
     set -euo pipefail
     scenario=$1; shift
     named=" $* "; named=${named//=/ }
-    where=()
+    where=() build=()
     if [[ $named != *" --backend "* ]]; then
         clusters=$(kind get clusters 2>/dev/null || true)
         if grep -qx {{ cluster }} <<<"$clusters"; then
             where=(--backend kube)
             [[ $named == *" --context "* ]] || where+=(--context kind-{{ cluster }})
+            if [ "$(uname -s)" = Linux ]; then
+                # The build that is in the image, so that nothing is built twice.
+                build=(--target "$(rustc -vV | sed -n 's/^host: //p')")
+                export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
+            fi
         else
             where=(--because "no kind cluster named {{ cluster }}: running on local processes")
         fi
     fi
-    exec cargo run --release --quiet -- run "$scenario" ${where[@]+"${where[@]}"} "$@"
+    exec cargo run --release --quiet --locked ${build[@]+"${build[@]}"} -- run "$scenario" ${where[@]+"${where[@]}"} "$@"
 
 # All that CI runs, in its order
 [group('check')]
