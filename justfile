@@ -21,17 +21,22 @@ run SCENARIO *ARGS:
     set -euo pipefail
     scenario=$1; shift
     named=" $* "; named=${named//=/ }
-    where=()
+    where=() build=()
     if [[ $named != *" --backend "* ]]; then
         clusters=$(kind get clusters 2>/dev/null || true)
         if grep -qx {{ cluster }} <<<"$clusters"; then
             where=(--backend kube)
             [[ $named == *" --context "* ]] || where+=(--context kind-{{ cluster }})
+            if [ "$(uname -s)" = Linux ]; then
+                # The build that is in the image, so that nothing is built twice.
+                build=(--target "$(rustc -vV | sed -n 's/^host: //p')")
+                export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
+            fi
         else
             where=(--because "no kind cluster named {{ cluster }}: running on local processes")
         fi
     fi
-    exec cargo run --release --quiet -- run "$scenario" ${where[@]+"${where[@]}"} "$@"
+    exec cargo run --release --quiet --locked ${build[@]+"${build[@]}"} -- run "$scenario" ${where[@]+"${where[@]}"} "$@"
 
 # All that CI runs, in its order
 [group('check')]
@@ -66,6 +71,18 @@ advisories:
 [group('check')]
 test:
     cargo test --workspace --locked
+
+# The tests that need a cluster, on the one that KUBECONFIG names; kind gets the images, others must have them
+[group('check')]
+test-cluster *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    context=$(kubectl config current-context) || { echo "test-cluster: no cluster: set KUBECONFIG, or run just kind-up" >&2; exit 1; }
+    if [[ $context == kind-* ]] && kind get clusters 2>/dev/null | grep -qx "${context#kind-}"; then
+        just image
+        kind load image-archive {{ archive }} --name "${context#kind-}"
+    fi
+    cargo test --locked -p highwater --test cluster -- --ignored --test-threads 2 {{ ARGS }}
 
 # Write the golden files again, to be reviewed as a diff
 [group('check')]
@@ -194,6 +211,11 @@ needs-kind:
         command -v "$tool" >/dev/null || missing "$tool is not installed"
     done
     "$provider" info >/dev/null 2>&1 || missing "$provider is installed, but does not answer: is its daemon running, and may you use it?"
+
+# On the cluster of ../shared: kill -9 of the harness at 20 moments, and 50 real pod replacements (30 minutes)
+[group('long')]
+cluster-long:
+    HIGHWATER_KILLS=20 HIGHWATER_REPLACEMENTS=50 .ci/cluster
 
 # What the other recipes need
 [group('tools')]
