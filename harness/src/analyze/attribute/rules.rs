@@ -67,7 +67,11 @@ impl Rules<'_> {
                 let is_gone = has_ended(life, case.ended);
                 Found::sure(if is_gone { Cause::Blackhole } else { Cause::Overload })
             }),
-            Contact::Timeout => is_node_lost(life, case).unwrap_or(Found::sure(Cause::Overload)),
+            // A pod that had ended when the attempt began answers nobody: whoever waited, waited
+            // for a connection, and gave up before the proxy did.
+            Contact::Timeout => self
+                .vanished(life, case, case.started)
+                .unwrap_or(Found::sure(Cause::Overload)),
             _ => Found::sure(Cause::Unexplained),
         }
     }
