@@ -378,3 +378,52 @@ fn report_again(args: &ReportArgs) -> u8 {
     print(&text);
     MET
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn pods_are_started_with_arguments_that_their_programs_take() {
+        let overrides = scenario::Overrides {
+            sets: vec!["path.propagation={lognormal: {median: 100ms, p99: 1s}}".into()],
+            seed: None,
+        };
+        let loaded = scenario::load("rolling-update", &overrides).expect("a bundled scenario");
+        let making = kube::manifests::Making {
+            scenario: &loaded.scenario,
+            namespace: "highwater",
+            run: "ab12",
+            image: "example.test/highwater:1",
+        };
+        let (proxy, target) = (making.proxy().spec, making.deployment().spec);
+        let generators = making.generators(2, 60).spec.map(|spec| spec.template);
+        let templates = [proxy, target].map(|spec| spec.map(|spec| spec.template));
+        for template in templates.into_iter().chain([generators]) {
+            let pod = template.and_then(|template| template.spec).expect("a pod");
+            let args = pod.containers[0].args.clone().expect("has arguments");
+            let mut line = vec!["highwater".to_string()];
+            line.extend(args);
+            // What comes by the environment of the pod.
+            if line[1] == "proxy-pod" {
+                line.extend(["--namespace".into(), "highwater".into()]);
+            }
+            let parsed = Cli::try_parse_from(&line).unwrap_or_else(|error| panic!("{error}"));
+            match parsed.command {
+                Command::ProxyPod(args) => {
+                    assert_eq!(args.propagation, loaded.scenario.path.propagation);
+                    assert_eq!(args.seed, loaded.scenario.seed);
+                    assert_eq!(args.proxy.listen.port(), kube::manifests::HTTP_PORT);
+                    assert_eq!(args.control.port(), kube::manifests::CONTROL_PORT);
+                }
+                Command::TargetService(_) | Command::Generator(_) => {}
+                other => panic!("no pod runs {other:?}"),
+            }
+        }
+    }
+}

@@ -30,6 +30,8 @@ pub use pod::main_with;
 
 /// How a proxy in a pod is started.
 #[derive(Clone, Debug, clap::Args)]
+// The proxy's own arguments are a group of that name.
+#[group(id = "proxy-pod")]
 pub struct Args {
     /// The Service whose endpoints are chosen from, in the pod's own namespace
     #[arg(long)]

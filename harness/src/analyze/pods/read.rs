@@ -8,7 +8,7 @@ use highwater_model::{
 };
 
 use super::{Container, Deletion, Exit, Lives, PodLife, PodPhase};
-use crate::analyze::moment::Moment;
+use crate::analyze::moment::{Axis, Moment};
 
 impl Lives {
     /// Reads them from the events, which are in order of time.
@@ -16,23 +16,23 @@ impl Lives {
     /// What targets say of themselves is read last: its instants are exact, and may lie before
     /// those of the containers that said it, which need not be.
     pub fn of(events: &[Event]) -> Self {
+        let axis = Axis::of(events);
         let mut lives = Self::default();
         for event in events {
-            lives.take(event);
+            lives.take(axis.moment(event), event);
         }
         for event in events {
             if let EventKind::Lifecycle { pod, phase, detail } = &event.kind
                 && let Some(life) = lives.pods.get_mut(pod)
             {
-                life.hear(Moment::of(event), *phase, detail);
+                life.hear(axis.moment(event), *phase, detail);
             }
         }
         lives.pods.values_mut().for_each(PodLife::bound);
         lives
     }
 
-    fn take(&mut self, event: &Event) {
-        let at = Moment::of(event);
+    fn take(&mut self, at: Moment, event: &Event) {
         match &event.kind {
             EventKind::PodCreated { pod, revision } => {
                 let mut life = PodLife { revision: *revision, created: at, ..PodLife::default() };

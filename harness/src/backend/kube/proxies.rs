@@ -12,7 +12,7 @@ use highwater_model::{
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
-use tokio::{sync::oneshot, time::sleep};
+use tokio::{sync::mpsc, time::sleep};
 
 use super::{error::call, manifests::CONTROL_PORT, names, port_forward::connector};
 use crate::{
@@ -67,7 +67,7 @@ pub struct Proxy {
 
 enum Stage {
     /// Its pod is not ready yet.
-    Sought(oneshot::Receiver<String>),
+    Sought(mpsc::Receiver<Sight>),
     Linked(Link<ProxyPod>),
     Lost,
 }
@@ -90,7 +90,7 @@ impl Proxy {
         workers: u32,
         config: link::Config,
     ) -> Self {
-        let (tell, found) = oneshot::channel();
+        let (tell, found) = mpsc::channel(1);
         tokio::spawn(find(client.clone(), namespace.into(), run.into(), tell));
         Self {
             client: client.clone(),
@@ -108,14 +108,8 @@ impl Proxy {
         loop {
             match &mut self.stage {
                 Stage::Sought(found) => {
-                    // The other end lives until it has found the pod.
-                    let Ok(pod) = found.await else {
-                        self.stage = Stage::Lost;
-                        continue;
-                    };
-                    let way = connector(&self.client, &self.namespace, &pod, CONTROL_PORT);
-                    self.stage = Stage::Linked(Link::open(self.config.clone(), way));
-                    self.known.pod = Some(pod);
+                    let seen = found.recv().await;
+                    self.seen(seen);
                 }
                 Stage::Linked(link) => {
                     let news = link.next().await;
@@ -125,6 +119,19 @@ impl Proxy {
                 }
                 Stage::Lost => return std::future::pending().await,
             }
+        }
+    }
+
+    fn seen(&mut self, seen: Option<Sight>) {
+        match seen {
+            Some(Sight::Ready(pod)) => {
+                let way = connector(&self.client, &self.namespace, &pod, CONTROL_PORT);
+                self.stage = Stage::Linked(Link::open(self.config.clone(), way));
+                self.known.pod = Some(pod);
+            }
+            Some(Sight::NotYet(trouble)) => self.known.trouble = trouble,
+            // The other end lives until it has found the pod.
+            None => self.stage = Stage::Lost,
         }
     }
 
@@ -193,6 +200,8 @@ fn events(lines: Vec<Line>, uncertainty: Nanos) -> Vec<Event> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Known {
     pod: Option<String>,
+    /// What the pod was seen to wait for; empty if nothing is known.
+    trouble: String,
     workers: u32,
     /// The pods that each worker may choose.
     routed: BTreeMap<u32, BTreeSet<String>>,
@@ -217,7 +226,9 @@ impl Known {
     }
 
     fn what_is_missing(&self) -> String {
-        let Some(pod) = &self.pod else { return "the proxy's pod is not ready".into() };
+        let Some(pod) = &self.pod else {
+            return format!("the proxy's pod is not ready{}", self.trouble);
+        };
         if let Some(reason) = &self.deaf {
             return format!("the proxy {pod} hears nothing of the endpoints: {reason}");
         }
@@ -233,25 +244,51 @@ impl Known {
     }
 }
 
-/// Looks for a pod that is ready and stays, until there is one or nobody wants to know.
-async fn find(client: Client, namespace: String, run: String, mut tell: oneshot::Sender<String>) {
+/// What is seen of the pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Sight {
+    /// There is one that can be linked to.
+    Ready(String),
+    /// There is none; why not, as the end of a sentence.
+    NotYet(String),
+}
+
+/// Looks for a pod that is ready and stays, until there is one or nobody wants to know; tells what
+/// changes.
+async fn find(client: Client, namespace: String, run: String, tell: mpsc::Sender<Sight>) {
     let pods: Api<Pod> = Api::namespaced(client, &namespace);
     let labels = names::component_labels(&run, names::Component::Proxy);
     let list = ListParams::default().labels(&names::selector(&labels));
+    let mut last = Sight::NotYet(String::new());
     loop {
         // A list that fails tells nothing of the pod: the API server may be away.
-        if let Ok(found) = call("looking for the proxy's pod", pods.list(&list)).await
-            && let Some(pod) = found.items.iter().find(|pod| may_be_used(pod))
-        {
-            // The receiver is gone if the run is over.
-            let _ = tell.send(pod.name_any());
-            return;
+        if let Ok(found) = call("looking for the proxy's pod", pods.list(&list)).await {
+            let now = sight(&found.items);
+            let is_found = matches!(now, Sight::Ready(_));
+            if now != last && tell.send(now.clone()).await.is_err() || is_found {
+                return;
+            }
+            last = now;
         }
         tokio::select! {
             () = sleep(LOOK_EVERY) => {}
             () = tell.closed() => return,
         }
     }
+}
+
+fn sight(pods: &[Pod]) -> Sight {
+    match pods.iter().find(|pod| may_be_used(pod)) {
+        Some(pod) => Sight::Ready(pod.name_any()),
+        None => Sight::NotYet(pods.iter().find_map(waits_for).unwrap_or_default()),
+    }
+}
+
+/// What a pod's container waits for, if it says so.
+fn waits_for(pod: &Pod) -> Option<String> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let waiting = statuses.first()?.state.as_ref()?.waiting.as_ref()?;
+    Some(format!(" and waits ({})", waiting.reason.as_deref()?))
 }
 
 fn may_be_used(pod: &Pod) -> bool {
@@ -275,7 +312,9 @@ mod tests {
 
     #[test]
     fn the_proxy_is_ready_once_every_worker_may_choose_every_pod() {
-        let rows: [(&str, &[(u32, &str)], &str, bool); 8] = [
+        // What is looked at; views as (worker, pods), in order; the ready pods; whether that is all.
+        type Row = (&'static str, &'static [(u32, &'static str)], &'static str, bool);
+        let rows: [Row; 8] = [
             ("nobody knows anything", &[], "ab", false),
             ("one of two", &[(0, "ab")], "ab", false),
             ("both", &[(0, "ab"), (1, "ab")], "ab", true),
@@ -324,17 +363,31 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_is_not_ready_or_goes_is_not_used() {
-        let pod = |ready: &str, deleted: Option<&str>| -> Pod {
+    fn a_pod_that_is_not_ready_or_goes_is_not_used_and_says_what_it_waits_for() {
+        let pod = |name: &str, ready: &str, deleted: Option<&str>, waits: Option<&str>| -> Pod {
+            let state = waits.map(|reason| json!({"waiting": {"reason": reason}}));
+            let container = json!({
+                "name": "app", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": state,
+            });
             serde_json::from_value(json!({
-                "metadata": {"name": "p", "deletionTimestamp": deleted},
-                "status": {"conditions": [{"type": "Ready", "status": ready}]},
+                "metadata": {"name": name, "deletionTimestamp": deleted},
+                "status": {
+                    "conditions": [{"type": "Ready", "status": ready}],
+                    "containerStatuses": [container],
+                },
             }))
             .expect("a pod")
         };
-        assert!(may_be_used(&pod("True", None)));
-        assert!(!may_be_used(&pod("False", None)));
-        assert!(!may_be_used(&pod("True", Some("2026-01-01T00:00:00Z"))));
-        assert!(!may_be_used(&Pod::default()));
+        let nothing = Sight::NotYet(String::new());
+        let goes = pod("goes", "True", Some("2026-01-01T00:00:00Z"), None);
+        let crashes = pod("crashes", "False", None, Some("CrashLoopBackOff"));
+        let ready = pod("ready", "True", None, None);
+        assert_eq!(sight(&[]), nothing);
+        assert_eq!(sight(&[Pod::default(), goes.clone()]), nothing);
+        assert_eq!(sight(&[pod("starts", "False", None, None)]), nothing);
+        let waits = Sight::NotYet(" and waits (CrashLoopBackOff)".into());
+        assert_eq!(sight(&[goes.clone(), crashes.clone()]), waits);
+        assert_eq!(sight(&[goes, crashes, ready]), Sight::Ready("ready".into()));
     }
 }
