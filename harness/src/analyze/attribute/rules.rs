@@ -69,9 +69,9 @@ impl Rules<'_> {
             }),
             // A pod that had ended when the attempt began answers nobody: whoever waited, waited
             // for a connection, and gave up before the proxy did.
-            Contact::Timeout => self
-                .vanished(life, case, case.started)
-                .unwrap_or(Found::sure(Cause::Overload)),
+            Contact::Timeout => {
+                self.vanished(life, case, case.started).unwrap_or(Found::sure(Cause::Overload))
+            }
             _ => Found::sure(Cause::Unexplained),
         }
     }
