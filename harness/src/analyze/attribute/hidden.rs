@@ -112,7 +112,7 @@ impl<'a> Hidden<'a> {
                 return decide(&within);
             }
         }
-        self.without_event(case, span)
+        self.without_event(case, span, lags.longest)
     }
 
     /// When the pod was chosen: from, until.
@@ -203,6 +203,7 @@ impl<'a> Hidden<'a> {
         &self,
         case: &Case<'_>,
         (from, until): (Timestamp, Timestamp),
+        longest: Nanos,
     ) -> Inferred<'a> {
         let cause = match case.contact {
             Contact::ConnectTimeout | Contact::Timeout | Contact::GatewayTimeout => Cause::Overload,

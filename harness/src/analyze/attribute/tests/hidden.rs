@@ -36,6 +36,20 @@ fn the_pod_that_goes_is_met_as_long_as_the_data_path_may_lag() {
             "",
         ),
         ("no way to it", rollout(), new(O::ConnectUnreachable, 101.3), TerminationRace, "a"),
+        (
+            "no way to one that goes, although nobody saw it end",
+            calm().deleted("a", 100.0).endpoints(100.02, "a! b"),
+            new(O::ConnectUnreachable, 100.9),
+            TerminationRace,
+            "a",
+        ),
+        (
+            "no answer of one that goes, although nobody saw it end",
+            calm().deleted("a", 100.0).endpoints(100.02, "a! b"),
+            slow(O::ConnectTimeout, 100.9),
+            Overload,
+            "",
+        ),
         ("before anybody goes", rollout(), slow(O::ConnectTimeout, 97.0), Overload, ""),
         ("as the listener closes", rollout(), new(O::ResetNew, 100.05), TerminationRace, "a"),
         (
@@ -228,6 +242,13 @@ fn a_pod_that_tells_of_its_life_is_met_when_it_says_that_it_does_not_serve() {
     let exits = || going().says("a", 100.06, L::Exiting).exited("a", 100.3, 0);
     // Its log was followed from SIGTERM on only: that it listened, it said before.
     let half = || calm().says("b", 60.0, L::NotReady).exited("a", 100.0, 139);
+    let generator = || EventKind::GeneratorReady {
+        generator: 0,
+        pod: "g".into(),
+        node: "n".into(),
+        offset_ns: 0,
+        uncertainty: Nanos::from_millis(20),
+    };
     let race = Cause::TerminationRace;
     check([
         (
@@ -247,6 +268,13 @@ fn a_pod_that_tells_of_its_life_is_met_when_it_says_that_it_does_not_serve() {
             first(),
             Failure { ended: at(100.061), ..new(O::ResetNew, 100.04) },
             Cause::AcceptQueueDrop,
+            "a",
+        ),
+        (
+            "long in its queue, or not, by a generator's clock that is not known exactly",
+            first().event(1.0, 0.0, generator()),
+            Failure { ended: at(100.061), ..new(O::ResetNew, 100.04) },
+            race,
             "a",
         ),
         ("it exits at once", exits(), new(O::ConnectRefused, 100.4), Cause::AbruptExit, "a"),
