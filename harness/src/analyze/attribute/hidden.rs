@@ -212,10 +212,7 @@ impl<'a> Hidden<'a> {
             Contact::Answered => Cause::RefusedByApp,
             _ => return Inferred::default(),
         };
-        let offered = self
-            .offers
-            .between(from, until)
-            .filter(|(_, life, lag)| *lag == Nanos::ZERO && life.created.may_be_by(case.ended));
+        let offered = self.offers.between(from, until).filter(|(_, _, lag)| *lag <= longest);
         let pods: Vec<&str> = offered.map(|(pod, ..)| pod).collect();
         // Any of several: that says nothing of a pod.
         let pods = if pods.len() == 1 { pods } else { Vec::new() };
