@@ -242,7 +242,7 @@ fn has_ended(life: &PodLife, at: Timestamp) -> bool {
     life.gone.is_some_and(|gone| gone.may_be_by(at))
         || life
             .container_at(at)
-            .is_none_or(|container| container.exited.is_some_and(|exit| exit.at.may_be_by(at)))
+            .is_none_or(|container| container.ended().is_some_and(|end| end.may_be_by(at)))
 }
 
 /// Broken between SIGTERM and a proper end.
