@@ -316,6 +316,9 @@ fn a_pod_that_said_that_it_exits_has_ended_even_if_nobody_saw_that() {
     ]);
 }
 
+/// A story, its failures, and cause and pods of the last of them.
+type Echo = (&'static str, Cluster, Vec<Failure>, (Cause, &'static str));
+
 #[test]
 fn a_flow_that_a_node_keeps_to_a_pod_long_gone_echoes_the_time_outs_of_its_end() {
     use Outcome as O;
@@ -333,7 +336,7 @@ fn a_flow_that_a_node_keeps_to_a_pod_long_gone_echoes_the_time_outs_of_its_end()
     };
     let race = (Cause::TerminationRace, "a");
     let overload = (Cause::Overload, "");
-    let rows: [(&str, Cluster, Vec<Failure>, (Cause, &str)); 9] = [
+    let rows: [Echo; 9] = [
         ("13 s later", gone(), vec![first(), later(114.0)], race),
         ("no route 13 s later", gone(), vec![first(), new(O::ConnectUnreachable, 114.0)], race),
         ("as long as the flow is kept", gone(), vec![first(), later(222.8)], race),
