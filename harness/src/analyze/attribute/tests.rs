@@ -392,7 +392,8 @@ fn through_a_proxy_the_hop_decides() {
     // connection.
     let gone = || EventKind::ClientGone { request_id: 7, hop: hop(HopError::ClientGone) };
     let exiting = LifecyclePhase::Exiting;
-    for ended in [deleted().exited(10_100, 0, None), deleted().lifecycle(10_100, exiting)] {
+    let closed = || deleted().lifecycle(10_050, LifecyclePhase::ListenerClosed);
+    for ended in [deleted().exited(10_100, 0, None), closed().lifecycle(10_100, exiting)] {
         let left = ended.at(11_001, gone());
         let silent = std::slice::from_ref(&silent);
         assert_eq!(cause_on(Way::Proxy, left, silent), Cause::TerminationRace);
