@@ -35,6 +35,7 @@ pub(super) struct Killing {
     at: Estimate,
     probe: Option<ProbeKind>,
     grace: Nanos,
+    hook_failed: Option<Estimate>,
     pub(super) due: Timestamp,
 }
 
@@ -81,6 +82,13 @@ impl Stop {
     /// When the estimate is told, if nothing better came.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         (!self.is_told).then_some(self.due)
+    }
+
+    /// The hook ended at `at`: it failed.
+    fn hook_over(&mut self, at: Estimate) {
+        self.hook_failed = Some(at);
+        self.has_word = true;
+        self.hook = Hook::None;
     }
 
     /// Sets when to tell the estimate: when no better word can come any more.
@@ -182,6 +190,9 @@ impl PodState {
         let mut stop = self.stop(begin, grace);
         stop.deadline = Some(deadline);
         stop.has_word = killing.is_some();
+        if let Some(failed) = killing.and_then(|killing| killing.hook_failed) {
+            stop.hook_over(failed);
+        }
         stop.plan();
         self.flow.stop = Some(stop);
     }
@@ -221,7 +232,7 @@ impl PodState {
             (None, None)
         };
         let (grace, due) = (own_grace.unwrap_or(manner.grace), scribe.now() + DELETION_DELAY);
-        self.flow.killing = Some(Killing { at, probe, grace, due });
+        self.flow.killing = Some(Killing { at, probe, grace, hook_failed: None, due });
         // The status may have been faster than the Event.
         if self.has_ended_since(at.at) {
             self.resolve_killing(scribe);
@@ -241,6 +252,9 @@ impl PodState {
         let end = container.exited.unwrap_or(container.started);
         let pod = self.name.clone();
         let mut stop = self.stop(killing.at, killing.grace);
+        if let Some(failed) = killing.hook_failed {
+            stop.hook_over(failed);
+        }
         scribe.at(killing.at, Source::Kubelet, EventKind::ProbeKill { pod, probe });
         if self.has_ended_since(killing.at.at) {
             stop.exited = Some(Estimate { at: end, precision: None, stated: None });
@@ -256,10 +270,10 @@ impl PodState {
         let pod = self.name.clone();
         let kind = EventKind::PreStopEnded { pod, ok: false, detail: detail.into() };
         scribe.at(at, Source::Kubelet, kind);
-        if let Some(stop) = &mut self.flow.stop {
-            stop.hook_failed = Some(at);
-            stop.has_word = true;
-            stop.hook = Hook::None;
+        if let Some(killing) = &mut self.flow.killing {
+            killing.hook_failed = Some(at);
+        } else if let Some(stop) = &mut self.flow.stop {
+            stop.hook_over(at);
             stop.plan();
         }
     }

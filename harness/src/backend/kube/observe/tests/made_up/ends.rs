@@ -405,6 +405,29 @@ fn a_kill_without_a_deletion_is_a_probes() {
 }
 
 #[test]
+fn a_hook_that_failed_ends_where_its_event_says_also_when_a_probe_killed() {
+    let spec = json!({
+        "livenessProbe": {}, "lifecycle": {"preStop": {"exec": {"command": ["x"]}}}
+    });
+    // Whether the pod is deleted as well, by another watch -> SIGTERM
+    for is_deleted in [false, true] {
+        let mut bench = Bench::seen(target());
+        bench.tell(3.0, "pods", "added", web(spec.clone()));
+        bench.tell(10.4, "events", "added", event("Killing", 10));
+        bench.tell(10.5, "events", "added", event("FailedPreStopHook", 10));
+        if is_deleted {
+            bench.tell(10.6, "pods", "modified", deleted(web(spec.clone()), 10, 30));
+        }
+        bench.fire(60.0);
+        bench.fire(61.0);
+        let told = signals(&bench);
+        assert_eq!(told.len(), if is_deleted { 1 } else { 2 }, "{told:?}");
+        let last = told.last().expect("has one");
+        assert!(last.starts_with("+10.500 ±0.250 signal-sent"), "{told:?}");
+    }
+}
+
+#[test]
 fn exit_codes_name_their_signals() {
     for (code, signal) in [(0, None), (1, None), (139, Some(11)), (143, Some(15)), (255, None)] {
         let mut bench = Bench::seen(target());
