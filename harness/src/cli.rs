@@ -171,7 +171,7 @@ impl KubeArgs {
         kube::Options {
             access: self.access(),
             namespace: self.namespace.clone(),
-            image: self.image.clone().unwrap_or_else(kube::default_image),
+            image: self.image.clone().unwrap_or_else(image::default_name),
         }
     }
 

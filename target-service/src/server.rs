@@ -132,6 +132,14 @@ pub async fn run(args: Args) -> Result<u8, ServeError> {
     Ok(server.exit.unwrap_or_default())
 }
 
+/// Replicas of one template have the same seed and each a name: so that they do not draw the same
+/// waiting times in step, the name counts, too (FNV-1a, 64 bits).
+fn own_seed(seed: u64, pod_name: &str) -> u64 {
+    pod_name.bytes().fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
 async fn until(deadline: Option<u64>) {
     let left = deadline.map(|deadline| deadline.saturating_sub(mono_ns()));
     tokio::time::sleep(Duration::from_nanos(left.unwrap_or_default())).await;
@@ -167,7 +175,10 @@ impl Server {
             metrics: Metrics::new(counters.clone()),
             defaults: Work { cpu: args.cpu, wait: Duration::ZERO, bytes: args.body, status: 200 },
             latency: args.latency.clone(),
-            random: Mutex::new(Xoshiro256PlusPlus::seed_from_u64(args.seed)),
+            random: Mutex::new(Xoshiro256PlusPlus::seed_from_u64(own_seed(
+                args.seed,
+                &args.pod_name,
+            ))),
             pod: HeaderValue::from_str(&args.pod_name).ok().filter(|name| !name.is_empty()),
             listening: AtomicBool::new(false),
             ready: AtomicBool::new(false),

@@ -5,6 +5,8 @@
 //! items. Orders and items are numbered from 1 over the whole life of the agent, whatever becomes
 //! of connections, and each is kept by its sender until the other side has acknowledged it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::record::Line;
@@ -12,6 +14,8 @@ use crate::record::Line;
 /// The version of this protocol. Both sides are the same build of the same program, so there is
 /// nothing to negotiate: another version is refused.
 pub const VERSION: u32 = 1;
+/// How often the harness pings. An agent that hears nothing for some of these is alone.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
 /// The longest line, either way. A scenario of a thousand kinds of requests with bodies is below.
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// Lines of the record go in batches of about so many bytes, so that a pong never waits long

@@ -4,18 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_model::{
     event::EventKind,
-    outcome::{Outcome, OutcomeGroup},
-    spec::{PathKind, Scenario},
-    time::{Nanos, SECOND, Timestamp},
+    outcome::OutcomeGroup,
+    time::{Nanos, Timestamp},
 };
 
 use super::{
-    Analysis, AnalyzeError, Cause, EXAMPLES_MAX, Example, Loss, Percentiles, Requests, Timeline,
-    Transitions, Verdict,
-    attribute::{Attributed, Contact, TransitionKind, attribute},
-    audit, causes,
+    Analysis, AnalyzeError, Cause, Loss, Percentiles, Requests, Timeline, Transitions, Verdict,
+    actions::actions,
+    attribute::{Attributed, TransitionKind, Way, attribute},
+    audit,
+    autoscaler::autoscaling,
+    cluster::cluster,
+    losses::losses,
     objectives::{self, Measured},
+    path,
     pods::Lives,
+    scaling::{self, ScaleUp},
     series::{self, Sums},
 };
 use crate::record::{EndReason, RunRecord, hist};
@@ -26,23 +30,29 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
     let requests: Requests = record.totals().into();
     check_sums(record, &requests)?;
     let lives = Lives::of(&record.events);
-    let attributed = attribute(&record.failures, &record.events, &lives);
+    let way = Way::of(&record.header);
+    let attributed = attribute(&record.failures, &record.events, &lives, way);
     let sums = series::sums(record)?;
     let (start, end) = traffic_span(record);
     let send_lag = Percentiles::of(&sums.lag);
     let slowest = sums.service.max();
-    let losses = losses(&attributed, &lives, scenario, slowest);
+    let losses = losses(&attributed, &lives, &record.header, slowest);
     let unexplained =
         losses.iter().filter(|loss| loss.cause == Cause::Unexplained).map(|loss| loss.count).sum();
     let phases = series::phases(record, &sums, start);
+    let autoscaling = autoscaling(&record.events);
+    let pod_starts = scaling::pod_starts(&record.events);
+    let scale_ups = scaling::scale_ups(record, &autoscaling, &pod_starts, start);
     let objectives: Vec<_> = scenario
         .objectives
         .iter()
         .map(|objective| {
-            objectives::judge(objective, &measured(objective, &phases, &sums, &attributed))
+            let measured = measured(objective, &phases, (&sums, &attributed, &scale_ups));
+            objectives::judge(objective, &measured)
         })
         .collect();
-    let audit = audit::audit(record, &requests, &send_lag);
+    let cluster = cluster(&record.events);
+    let audit = audit::audit(record, &requests, &send_lag, &cluster.gaps);
     let end_reason = record.footer.as_ref().map(|footer| footer.reason);
     let verdict = if end_reason != Some(EndReason::Completed) {
         Verdict::Aborted
@@ -59,13 +69,14 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
     let run_end = record.end();
     let mut lost: BTreeMap<&str, u64> = BTreeMap::new();
     for one in &attributed {
-        if let Some(pod) = one.case.pod {
+        if let Some(pod) = one.pod() {
             *lost.entry(pod).or_default() += one.case.failure.n;
         }
     }
     let pods = lives.order.iter().filter_map(|name| {
         Some(lives.get(name)?.lane(name, run_end, lost.get(name.as_str()).copied().unwrap_or(0)))
     });
+    let actions = actions(&record.events);
     let timeline = Timeline {
         traffic_start: start,
         traffic_end: end,
@@ -73,19 +84,22 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
         replicas: replica_points,
         pods: pods.collect(),
         failures: series::marks(&attributed),
-        actions: series::actions(&record.events),
+        actions: series::actions(&actions),
         seconds: sums.seconds.clone(),
     };
+    let pod_hours: f64 = lives.pods.values().map(|life| life.hours(run_end)).sum();
     let sentence = sentence(&requests, &losses, &transitions, end_reason, record);
     Ok(Analysis {
         scenario: scenario.name.clone(),
         description: scenario.description.clone(),
         backend: record.header.backend,
         seed: record.header.seed,
-        path: path_in_words(scenario),
+        path: path::in_words(scenario, record.header.backend),
         verdict,
         sentence,
         end_reason,
+        cost_per_thousand_good: (requests.ok > 0)
+            .then(|| pod_hours * 3_600.0 * 1_000.0 / requests.ok as f64),
         requests,
         losses,
         unexplained,
@@ -95,7 +109,13 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
         send_lag,
         phases,
         replicas,
-        pod_hours: lives.pods.values().map(|life| life.hours(run_end)).sum(),
+        pod_hours,
+        starts: scaling::summarize(&pod_starts, start, end),
+        autoscaling,
+        scale_ups,
+        pod_starts,
+        actions,
+        cluster,
         objectives,
         audit,
         timeline,
@@ -129,42 +149,24 @@ fn traffic_span(record: &RunRecord) -> (Timestamp, Timestamp) {
     (start, (start + planned).min(ended).max(start))
 }
 
-fn path_in_words(scenario: &Scenario) -> String {
-    let plural = |n: u32| if n == 1 { "" } else { "s" };
-    let path = &scenario.path;
-    let client =
-        if scenario.traffic.keep_alive { "keep-alive" } else { "a connection per request" };
-    match path.kind {
-        PathKind::L4 => {
-            format!("l4: {} client{} to the pods, {client}", path.clients, plural(path.clients))
-        }
-        PathKind::L7 => {
-            let pods = if path.keep_alive {
-                "keep-alive to the pods"
-            } else {
-                "a connection per request to the pods"
-            };
-            let workers = path.proxy_workers;
-            format!(
-                "l7: through a proxy with {workers} worker{}, {client}, {pods}",
-                plural(workers)
-            )
-        }
-    }
-}
-
 /// What an objective is judged by: the phases that count for it, added up.
 fn measured(
     objective: &highwater_model::spec::Objective,
     phases: &[super::PhaseResult],
-    sums: &Sums,
-    attributed: &[Attributed<'_>],
+    (sums, attributed, scale_ups): (&Sums, &[Attributed<'_>], &[ScaleUp]),
 ) -> Measured {
     let mut measured = Measured {
         requests: Requests::default(),
         unexplained: 0,
         latency: hist::new(),
         service: hist::new(),
+        slowest: scaling::slowest(scale_ups.iter().filter(|up| {
+            objective.during.is_empty()
+                || phases.iter().any(|phase| {
+                    (phase.start..phase.end).contains(&up.at)
+                        && objective.during.contains(&phase.name)
+                })
+        })),
     };
     for (index, (totals, latency, service)) in &sums.phases {
         if !objectives::counts(objective, phases, usize::from(*index)) {
@@ -188,215 +190,6 @@ fn measured(
     measured
 }
 
-// Losses.
-
-fn losses(
-    attributed: &[Attributed<'_>],
-    lives: &Lives,
-    scenario: &Scenario,
-    slowest_ns: u64,
-) -> Vec<Loss> {
-    let mut by_cause: BTreeMap<Cause, Vec<&Attributed<'_>>> = BTreeMap::new();
-    for one in attributed {
-        by_cause.entry(one.cause).or_default().push(one);
-    }
-    let facts = fix_facts(lives, scenario, slowest_ns);
-    let mut losses: Vec<Loss> =
-        by_cause.into_iter().map(|(cause, cases)| loss(cause, &cases, lives, &facts)).collect();
-    losses.sort_by(|a, b| b.count.cmp(&a.count).then(a.cause.cmp(&b.cause)));
-    losses
-}
-
-fn fix_facts(lives: &Lives, scenario: &Scenario, slowest_ns: u64) -> causes::FixFacts {
-    let template = &scenario.target.deployment.template;
-    let seen = lives.pods.values().filter_map(|life| life.propagation()).max();
-    // What was seen may be less than what is possible.
-    let bound = scenario.path.propagation.upper_bound();
-    let propagation = seen.max(bound).unwrap_or_default();
-    let hook = template.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
-    causes::FixFacts {
-        propagation_seconds: propagation.as_secs_f64(),
-        slowest_seconds: Nanos(slowest_ns).as_secs_f64(),
-        pre_stop_seconds: hook.and_then(|hook| Some(hook.sleep.as_ref()?.seconds)).unwrap_or(0),
-        grace_seconds: template.termination_grace_period_seconds,
-        replicas: scenario.target.deployment.replicas,
-    }
-}
-
-fn loss(cause: Cause, cases: &[&Attributed<'_>], lives: &Lives, facts: &causes::FixFacts) -> Loss {
-    let mut by_outcome: BTreeMap<Outcome, u64> = BTreeMap::new();
-    let mut named = BTreeSet::new();
-    for one in cases {
-        *by_outcome.entry(one.case.failure.outcome).or_default() += one.case.failure.n;
-        named.extend(one.case.pod);
-    }
-    let pods: Vec<String> =
-        lives.order.iter().filter(|name| named.contains(name.as_str())).cloned().collect();
-    let instants = || cases.iter().map(|one| one.case.ended);
-    // Spread over the pods, so that the examples are not all of the first one.
-    let mut seen = BTreeSet::new();
-    let (firsts, others): (Vec<_>, Vec<_>) =
-        cases.iter().partition(|one| seen.insert(one.case.pod));
-    let examples =
-        firsts.into_iter().chain(others).take(EXAMPLES_MAX).map(|one| example(one, lives));
-    Loss {
-        cause,
-        count: cases.iter().map(|one| one.case.failure.n).sum(),
-        evidence: evidence(cause, cases, &pods, lives),
-        fix: causes::fix(cause, facts),
-        first: instants().min().unwrap_or_default(),
-        last: instants().max().unwrap_or_default(),
-        examples: examples.collect(),
-        pods,
-        by_outcome,
-    }
-}
-
-fn evidence(cause: Cause, cases: &[&Attributed<'_>], pods: &[String], lives: &Lives) -> String {
-    let mut by_contact: BTreeMap<&str, u64> = BTreeMap::new();
-    for one in cases {
-        *by_contact.entry(contact_in_words(one.case.contact)).or_default() += one.case.failure.n;
-    }
-    let parts: Vec<String> = by_contact.iter().map(|(words, n)| format!("{n} {words}")).collect();
-    let on_pods = match pods.len() {
-        0 => String::new(),
-        1 => format!(" on pod {}", pods[0]),
-        n => format!(" on {n} pods"),
-    };
-    let mut text = format!("{}{on_pods}", parts.join(", "));
-    let reference = |life: &super::pods::PodLife, at: Timestamp| match cause {
-        Cause::PrematureReady => {
-            life.first_ready.map(|ready| (ready, "after the pod became ready"))
-        }
-        _ => life
-            .container_at(at)
-            .and_then(|container| container.sigterm)
-            .map(|t| (t, "after SIGTERM")),
-    };
-    let mut delays: Vec<f64> = Vec::new();
-    let mut words = "";
-    for one in cases {
-        let life = one.case.pod.and_then(|pod| lives.get(pod));
-        if let Some((from, what)) = life.and_then(|life| reference(life, one.case.ended)) {
-            delays.push((one.case.ended.0 as f64 - from.0 as f64) / SECOND as f64);
-            words = what;
-        }
-    }
-    if let (Some(first), Some(last)) =
-        (delays.iter().copied().reduce(f64::min), delays.iter().copied().reduce(f64::max))
-    {
-        text.push_str(&format!(", {first:.3} to {last:.3} s {words}"));
-    }
-    let of_pods = || pods.iter().filter_map(|pod| lives.get(pod));
-    match cause {
-        Cause::TerminationRace => {
-            let closed = of_pods().flat_map(|life| &life.containers);
-            let closed = closed.filter_map(|c| Some(c.listener_closed?.since(c.sigterm?))).max();
-            if let Some(closed) = closed {
-                text.push_str(&format!(
-                    "; listeners closed up to {:.3} s after SIGTERM",
-                    closed.as_secs_f64()
-                ));
-            }
-        }
-        Cause::AbruptExit => {
-            let exited = of_pods().flat_map(|life| &life.containers);
-            let exited = exited.filter_map(|c| Some(c.exited?.0.since(c.sigterm?))).max();
-            if let Some(exited) = exited {
-                text.push_str(&format!(
-                    "; processes exited up to {:.3} s after SIGTERM",
-                    exited.as_secs_f64()
-                ));
-            }
-        }
-        Cause::PrematureReady => {
-            let late = of_pods().filter_map(|life| {
-                let listening = life.containers.first()?.listening?;
-                Some(listening.since(life.first_ready?))
-            });
-            if let Some(late) = late.max() {
-                text.push_str(&format!(
-                    "; the pods listened up to {:.3} s after they were ready",
-                    late.as_secs_f64()
-                ));
-            }
-        }
-        _ => {}
-    }
-    let ends = matches!(cause, Cause::TerminationRace | Cause::AbruptExit | Cause::RefusedByApp);
-    if let (true, Some(slowest)) = (ends, of_pods().filter_map(|life| life.propagation()).max()) {
-        text.push_str(&format!(
-            "; the last client stopped choosing a pod {:.3} s after its deletion",
-            slowest.as_secs_f64()
-        ));
-    }
-    text
-}
-
-fn contact_in_words(contact: Contact) -> &'static str {
-    match contact {
-        Contact::Refused => "refused connections",
-        Contact::ConnectTimeout => "connections that timed out",
-        Contact::Unreachable => "unreachable",
-        Contact::Reset => "resets before the first byte",
-        Contact::Eof => "ends of stream before the first byte",
-        Contact::Truncated => "answers cut off",
-        Contact::Timeout => "time-outs",
-        Contact::Answered => "answers other than expected",
-        Contact::NoEndpoint => "without any endpoint",
-        Contact::Limit => "limits of the generator or the proxy",
-        Contact::Unknown => "of unknown kind",
-    }
-}
-
-fn example(one: &Attributed<'_>, lives: &Lives) -> Example {
-    let (case, failure) = (&one.case, one.case.failure);
-    let ms = |from: Timestamp, to: Timestamp| (to.0 as f64 - from.0 as f64) / 1e6;
-    let mut story = format!(
-        "owed at {:.3} s, sent {:.2} ms later",
-        failure.scheduled.as_secs_f64(),
-        ms(failure.scheduled, failure.sent)
-    );
-    if let Some(hop) = &failure.hop {
-        story.push_str(&format!(
-            "; proxy worker {} tried {}",
-            hop.consumer,
-            hop.pod.as_deref().unwrap_or("no pod")
-        ));
-    }
-    if let Some(connection) = case.connection {
-        if connection.served == 0 {
-            story.push_str(" on a new connection");
-        } else {
-            let idle = connection.idle.as_millis_f64();
-            story.push_str(&format!(
-                " on a connection that had served {} and been idle for {idle:.1} ms",
-                connection.served
-            ));
-        }
-    }
-    story.push_str(&format!(
-        "; {} after {:.2} ms",
-        failure.outcome,
-        ms(failure.sent, failure.ended)
-    ));
-    let life = case.pod.and_then(|pod| lives.get(pod));
-    let container = life.and_then(|life| life.container_at(case.ended));
-    if let Some(sigterm) =
-        container.and_then(|container| container.sigterm).filter(|at| *at <= case.ended)
-    {
-        story.push_str(&format!(
-            "; the pod had got SIGTERM {:.1} ms before",
-            ms(sigterm, case.ended)
-        ));
-    } else if let Some(ready) =
-        life.and_then(|life| life.first_ready).filter(|at| *at <= case.ended)
-    {
-        story.push_str(&format!("; the pod had been ready for {:.1} ms", ms(ready, case.ended)));
-    }
-    Example { at: case.ended, outcome: failure.outcome, pod: case.pod.map(Into::into), story }
-}
-
 // Transitions.
 
 fn transitions(
@@ -406,17 +199,28 @@ fn transitions(
     end: Timestamp,
 ) -> Transitions {
     let within = |at: Option<Timestamp>| at.is_some_and(|at| at >= start && at <= end);
-    let starts = lives.pods.values().filter(|life| within(life.first_ready)).count();
-    let ends = lives
-        .pods
-        .values()
-        .filter(|life| within(life.deletion.map(|deletion| deletion.at)))
-        .count();
-    let lossy: BTreeSet<(&str, TransitionKind)> =
-        attributed.iter().filter_map(|one| Some((one.case.pod?, one.transition?))).collect();
-    let observed = (starts + ends) as u64;
-    let with_loss = (lossy.len() as u64).min(observed);
+    let starts = lives.pods.values().filter(|life| within(life.first_ready.map(|ready| ready.at)));
+    let ends = lives.pods.values().filter(|life| within(life.deletion.map(|one| one.at.at)));
+    let observed = (starts.count() + ends.count()) as u64;
+    let with_loss = lossy(attributed).min(observed);
     Transitions { observed, with_loss, upper_bound95: upper_bound95(with_loss, observed) }
+}
+
+/// How many transitions lost a request, at most. Of a failure that can have met one of several pods
+/// any of them may be the one, but no more of them than requests were lost.
+fn lossy(attributed: &[Attributed<'_>]) -> u64 {
+    let of_transitions = || attributed.iter().filter_map(|one| Some((one, one.transition?)));
+    let known = of_transitions().filter_map(|(one, kind)| Some((one.pod()?, kind)));
+    let known: BTreeSet<(&str, TransitionKind)> = known.collect();
+    let mut possible: BTreeSet<(&str, TransitionKind)> = BTreeSet::new();
+    let mut unknown = 0;
+    for (one, kind) in of_transitions().filter(|(one, _)| one.pods.len() > 1) {
+        unknown += one.case.failure.n;
+        possible.extend(one.pods.iter().map(|pod| (*pod, kind)));
+    }
+    let others = possible.difference(&known).count() as u64;
+    // A loss that has no transition of its own is one of a known pod's, or of one of the others.
+    known.len() as u64 + others.min(unknown)
 }
 
 /// The one-sided upper bound at 95 % of a share of which `k` in `n` were seen (Clopper and Pearson

@@ -1,72 +1,45 @@
 //! The cause of each failure: a failed attempt, joined with the phase of its pod and the state of
 //! its connection at that instant. Never with the nearest event in time.
 //!
+//! 1. how an attempt finds its pod, and so what a failure knows of it: [`way`]
+//! 2. a failure, turned to its pod's side: [`case`]
+//! 3. how the target's containers end, from all that broke as they did: `endings`
+//! 4. what the record says of a pod at an attempt: `rules`
+//! 5. of a pod that nobody names, a set of those that it can have been: `hidden`, from whom the
+//!    `offers` of the endpoints let the data path choose
+//!
 //! *Source*: `lifecycle-semantics.md` sections 4.1 (what a socket shows) and 8 (the rules).
+
+pub mod case;
+mod endings;
+mod hidden;
+mod late;
+mod offers;
+mod rules;
+pub mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use highwater_model::{
     event::{Event, EventKind},
-    outcome::{Connection, Failure, Hop, HopError, Outcome, OutcomeGroup},
+    outcome::{Failure, Hop, OutcomeGroup},
     time::{Nanos, Timestamp},
 };
 
-use super::{
-    Cause,
-    pods::{Container, Lives, PodLife},
-};
+use super::{Cause, pods::Lives};
+
+pub use case::{Case, Contact};
+pub use way::Way;
+
+use endings::Endings;
+use hidden::{Hidden, Inferred};
+use offers::Offers;
+use rules::Rules;
 
 /// An exit is noticed by its parent a little after its sockets are closed: by a scheduling delay.
 const EXIT_LATENESS: Nanos = Nanos::from_millis(500);
-/// A connection that was waiting in the accept queue for less was in the gap between the last
-/// accept and the close, which no server can avoid.
-const ACCEPT_GAP: Nanos = Nanos::from_millis(2);
 /// A pod whose refusals go on until this long before it is chosen no more never listened at all.
 const NEVER_LISTENED: Nanos = Nanos::from_secs(2);
-
-/// What an attempt towards a pod came to, the client's or the proxy's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Contact {
-    /// Refused.
-    Refused,
-    /// No connection in time.
-    ConnectTimeout,
-    /// No way to the address.
-    Unreachable,
-    /// Reset before the first byte.
-    Reset,
-    /// End of stream before the first byte.
-    Eof,
-    /// Broken within the answer.
-    Truncated,
-    /// Connected, and no whole answer in time.
-    Timeout,
-    /// The pod answered, and not as expected.
-    Answered,
-    /// There was no endpoint to try.
-    NoEndpoint,
-    /// The generator's or the proxy's own limits.
-    Limit,
-    /// Not to be told.
-    Unknown,
-}
-
-/// A failure, seen from its pod.
-#[derive(Clone, Debug)]
-pub struct Case<'a> {
-    /// The failure.
-    pub failure: &'a Failure,
-    /// What the attempt came to.
-    pub contact: Contact,
-    /// The pod.
-    pub pod: Option<&'a str>,
-    /// The connection to the pod.
-    pub connection: Option<&'a Connection>,
-    /// When the attempt began.
-    pub started: Timestamp,
-    /// When it ended.
-    pub ended: Timestamp,
-}
 
 /// A case with its cause.
 #[derive(Clone, Debug)]
@@ -75,8 +48,32 @@ pub struct Attributed<'a> {
     pub case: Case<'a>,
     /// Its cause.
     pub cause: Cause,
-    /// Whether it belongs to the pod's coming or going.
+    /// The pods that it can have met, by name: the one, if that is known; of several it met one;
+    /// none if there was none to meet, or nobody knows.
+    pub pods: Vec<&'a str>,
+    /// Whether it belongs to the coming or going of its pod, or of one of these pods.
     pub transition: Option<TransitionKind>,
+    /// Why there is no cause although pods are known that could have shown it.
+    pub doubt: Option<Doubt>,
+}
+
+impl<'a> Attributed<'a> {
+    /// Its pod, if it can have met only one.
+    pub fn pod(&self) -> Option<&'a str> {
+        match self.pods[..] {
+            [pod] => Some(pod),
+            _ => None,
+        }
+    }
+}
+
+/// Why what could explain a failure does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Several causes that have nothing in common could.
+    Ambiguous,
+    /// It is only known to have happened in a gap of the watch, in which the failure lies.
+    Gap,
 }
 
 /// A pod's coming or its going.
@@ -88,11 +85,15 @@ pub enum TransitionKind {
     End,
 }
 
-/// Attributes every failure. Unsent requests are no failures of the target and are left out.
+/// Attributes every failure, to exactly one cause. Unsent requests are no failures of the target and
+/// are left out.
+///
+/// *Units and shape*: `events` ascend by `(at, seq)`, `lives` are theirs; the failures' order is kept.
 pub fn attribute<'a>(
     failures: &'a [Failure],
     events: &'a [Event],
-    lives: &Lives,
+    lives: &'a Lives,
+    way: Way,
 ) -> Vec<Attributed<'a>> {
     let gone: BTreeMap<u64, &Hop> = events
         .iter()
@@ -102,99 +103,41 @@ pub fn attribute<'a>(
         })
         .collect();
     let failed = failures.iter().filter(|failure| failure.outcome.group() == OutcomeGroup::Failed);
-    let cases: Vec<Case<'a>> = failed.map(|failure| case(failure, &gone)).collect();
-    let cut = cut_containers(&cases, lives);
-    let deaf = deaf_pods(&cases, lives);
-    let facts = Facts { lives, cut, deaf };
-    cases
-        .into_iter()
-        .map(|case| {
-            let cause = facts.cause(&case);
-            let transition = facts.transition(&case, cause);
-            Attributed { case, cause, transition }
-        })
-        .collect()
+    let cases: Vec<Case<'a>> = failed.map(|failure| Case::of(failure, &gone, way)).collect();
+    let rules =
+        Rules { lives, endings: Endings::of(&cases, lives), deaf: deaf_pods(&cases, lives) };
+    let offers = if way.hides_pods() { Offers::of(events, lives) } else { Offers::default() };
+    let hidden = Hidden { rules, offers, way };
+    let mut all: Vec<_> = cases.into_iter().map(|case| attributed(case, &hidden)).collect();
+    hidden.explain_late(&mut all);
+    all
 }
 
-/// Turns a failure to its pod's side.
-fn case<'a>(failure: &'a Failure, gone: &BTreeMap<u64, &'a Hop>) -> Case<'a> {
-    let reported = failure.request_id.and_then(|id| gone.get(&id).copied());
-    let hop = failure.hop.as_ref().or(reported);
-    let (started, ended) =
-        hop.map_or((failure.sent, failure.ended), |hop| (hop.started, hop.ended));
-    let pod = hop.and_then(|hop| hop.pod.as_deref()).or(failure.pod.as_deref());
-    let connection = match hop {
-        Some(hop) => hop.connection.as_ref(),
-        None => failure.connection.as_ref(),
+fn attributed<'a>(case: Case<'a>, hidden: &Hidden<'a>) -> Attributed<'a> {
+    let Inferred { cause, pods, doubt } = match case.contact {
+        _ if case.is_hidden => hidden.infer(&case),
+        Contact::NoEndpoint => of_itself(&case, Cause::NoReadyEndpoint),
+        Contact::Answered => of_itself(&case, Cause::RefusedByApp),
+        Contact::Limit => of_itself(&case, Cause::ClientLimit),
+        Contact::Unknown => of_itself(&case, Cause::Unexplained),
+        _ => known(&case, &hidden.rules),
     };
-    let contact = match hop {
-        Some(hop) => proxied(failure, hop),
-        None => direct(failure),
-    };
-    // A body that breaks, breaks after the proxy had the answer's head.
-    let ended = if contact == Contact::Truncated { failure.ended } else { ended };
-    Case { failure, contact, pod, connection, started, ended }
+    let cause = cause.unwrap_or(Cause::Unexplained);
+    let transition = transition(&case, cause, &pods, hidden.rules.lives);
+    Attributed { case, cause, pods, transition, doubt }
 }
 
-fn direct(failure: &Failure) -> Contact {
-    match failure.outcome {
-        // The proxy's own connection to the client broke, or it never said anything.
-        _ if failure.pod.is_none() && failure.consumer.is_none() => Contact::Unknown,
-        Outcome::ConnectRefused if failure.pod.is_none() => Contact::NoEndpoint,
-        Outcome::ConnectRefused => Contact::Refused,
-        Outcome::ConnectTimeout => Contact::ConnectTimeout,
-        Outcome::ConnectUnreachable => Contact::Unreachable,
-        Outcome::ResetNew | Outcome::ResetReused => Contact::Reset,
-        Outcome::EofNew | Outcome::EofReused => Contact::Eof,
-        Outcome::Truncated => Contact::Truncated,
-        Outcome::Timeout => Contact::Timeout,
-        Outcome::Status502
-        | Outcome::Status503
-        | Outcome::Status504
-        | Outcome::StatusOther
-        | Outcome::WrongBody
-        | Outcome::BadResponse => Contact::Answered,
-        _ => Contact::Unknown,
-    }
+/// A cause that the contact itself gives.
+fn of_itself<'a>(case: &Case<'a>, cause: Cause) -> Inferred<'a> {
+    Inferred { cause: Some(cause), pods: case.pod.into_iter().collect(), doubt: None }
 }
 
-fn proxied(failure: &Failure, hop: &Hop) -> Contact {
-    match hop.error {
-        Some(HopError::NoEndpoint) => Contact::NoEndpoint,
-        Some(HopError::ConnectRefused) => Contact::Refused,
-        Some(HopError::ConnectTimeout) => Contact::ConnectTimeout,
-        Some(HopError::ConnectUnreachable) => Contact::Unreachable,
-        Some(HopError::ConnectOther) => Contact::Limit,
-        Some(HopError::Reset) => Contact::Reset,
-        Some(HopError::Eof) => Contact::Eof,
-        Some(HopError::Truncated) => Contact::Truncated,
-        Some(HopError::Timeout) => Contact::Timeout,
-        Some(HopError::BadResponse) => Contact::Answered,
-        // The client gave up while the pod still worked.
-        Some(HopError::ClientGone) => Contact::Timeout,
-        None if failure.outcome == Outcome::Truncated => Contact::Truncated,
-        None if failure.outcome == Outcome::Timeout => Contact::Timeout,
-        None => Contact::Answered,
-    }
-}
-
-/// Containers that were cut off with a request in work: something broke as they ended that had
-/// been read. By pod and start of the container.
-fn cut_containers(cases: &[Case<'_>], lives: &Lives) -> BTreeSet<(String, Timestamp)> {
-    let cut = cases.iter().filter_map(|case| {
-        let is_reused = case.connection.is_some_and(|connection| connection.served > 0);
-        let was_read = match case.contact {
-            Contact::Eof | Contact::Truncated => true,
-            Contact::Reset => is_reused,
-            _ => false,
-        };
-        let pod = case.pod.filter(|_| was_read)?;
-        let container = lives.get(pod)?.container_at(case.ended)?;
-        let (exited, _, _) = container.exited?;
-        let is_at_exit = case.ended >= container.sigterm? && case.ended <= exited + EXIT_LATENESS;
-        is_at_exit.then(|| (pod.to_string(), container.started))
-    });
-    cut.collect()
+fn known<'a>(case: &Case<'a>, rules: &Rules<'_>) -> Inferred<'a> {
+    let life = case.pod.and_then(|pod| Some((pod, rules.lives.get(pod)?)));
+    let Some((pod, life)) = life else { return of_itself(case, Cause::Unexplained) };
+    let found = rules.known(case, pod, life);
+    let doubt = found.is_vague.then_some(Doubt::Gap);
+    Inferred { cause: (!found.is_vague).then_some(found.cause), pods: vec![pod], doubt }
 }
 
 /// Pods that refused everything until they were chosen no more.
@@ -211,7 +154,7 @@ fn deaf_pods(cases: &[Case<'_>], lives: &Lives) -> BTreeSet<String> {
         let Some(life) = lives.get(pod) else { return false };
         // Of one that tells of its life it is known.
         let is_silent = life.containers.iter().all(|container| !container.tells);
-        let end = life.deletion.map_or(last, |deletion| deletion.at).min(last);
+        let end = life.deletion.map_or(last, |deletion| deletion.at.at).min(last);
         is_silent && until.since(first) > NEVER_LISTENED && until + NEVER_LISTENED >= end
     };
     refusals
@@ -221,160 +164,25 @@ fn deaf_pods(cases: &[Case<'_>], lives: &Lives) -> BTreeSet<String> {
         .collect()
 }
 
-struct Facts<'a> {
-    lives: &'a Lives,
-    cut: BTreeSet<(String, Timestamp)>,
-    deaf: BTreeSet<String>,
-}
-
-impl Facts<'_> {
-    fn cause(&self, case: &Case<'_>) -> Cause {
-        match case.contact {
-            Contact::NoEndpoint => return Cause::NoReadyEndpoint,
-            Contact::Answered => return Cause::RefusedByApp,
-            Contact::Limit => return Cause::ClientLimit,
-            Contact::Unknown => return Cause::Unexplained,
-            _ => {}
-        }
-        let Some((pod, life)) = case.pod.and_then(|pod| Some((pod, self.lives.get(pod)?))) else {
-            return Cause::Unexplained;
-        };
-        match case.contact {
-            Contact::Refused => self.refused(case, pod, life),
-            Contact::Reset | Contact::Eof | Contact::Truncated => self.broken(case, pod, life),
-            Contact::Unreachable => Cause::Blackhole,
-            Contact::ConnectTimeout if has_ended(life, case.ended) => Cause::Blackhole,
-            Contact::ConnectTimeout | Contact::Timeout => Cause::Overload,
-            _ => Cause::Unexplained,
+fn transition(
+    case: &Case<'_>,
+    cause: Cause,
+    pods: &[&str],
+    lives: &Lives,
+) -> Option<TransitionKind> {
+    match cause {
+        _ if !pods.iter().any(|pod| lives.get(pod).is_some()) => None,
+        Cause::PrematureReady => Some(TransitionKind::Start),
+        Cause::TerminationRace
+        | Cause::AbruptExit
+        | Cause::AcceptQueueDrop
+        | Cause::GraceExceeded => Some(TransitionKind::End),
+        _ => {
+            let is_going =
+                |pod: &&str| lives.get(pod).is_some_and(|life| life.may_be_deleted_by(case.ended));
+            pods.iter().all(is_going).then_some(TransitionKind::End)
         }
     }
-
-    fn refused(&self, case: &Case<'_>, pod: &str, life: &PodLife) -> Cause {
-        let at = case.ended;
-        let Some(container) = life.container_at(at) else { return Cause::PrematureReady };
-        // Refused at some instant between its begin and when that was noticed.
-        let listens = container.listening.is_some_and(|listening| listening <= case.started);
-        let not_yet = || {
-            // A container that is being restarted: what ended the one before it is the cause.
-            let before = life.container_before(at);
-            before.and_then(|before| self.end_of(before, pod, at)).unwrap_or(Cause::PrematureReady)
-        };
-        if container.tells && !listens {
-            // Whatever became of it later: nobody should have been sent to it yet.
-            return not_yet();
-        }
-        if let Some(cause) = self.end_of(container, pod, at) {
-            return cause;
-        }
-        // It said that it listens, or was never heard on its address, and nobody ended it.
-        if listens || self.deaf.contains(pod) { Cause::WrongBind } else { not_yet() }
-    }
-
-    /// Why a container answers nobody any more at `at`; `None` if nothing has ended it yet.
-    fn end_of(&self, container: &Container, pod: &str, at: Timestamp) -> Option<Cause> {
-        if container.probe_kill.is_some_and(|(killed, _)| killed <= at) {
-            return Some(Cause::LivenessKill);
-        }
-        match container.sigterm {
-            Some(sigterm) if sigterm > at => None,
-            Some(_) if self.is_abrupt(container, pod) => Some(Cause::AbruptExit),
-            Some(_) => Some(Cause::TerminationRace),
-            // It ended by itself, or was killed from outside.
-            None => has_just_exited(container, at).then_some(Cause::Crash),
-        }
-    }
-
-    /// Whether a container exited on SIGTERM without a drain. One that tells of its life says that
-    /// its listener is closed first; of another the manner of its end tells: by the signal itself,
-    /// or with requests in work.
-    fn is_abrupt(&self, container: &Container, pod: &str) -> bool {
-        let Some((exited, _, signal)) = container.exited else { return false };
-        if container.sigkill.is_some_and(|sigkill| sigkill <= exited) {
-            return false;
-        }
-        if container.tells {
-            return container.listener_closed.is_none();
-        }
-        signal == Some(rustix::process::Signal::TERM.as_raw())
-            || self.cut.contains(&(pod.to_string(), container.started))
-    }
-
-    fn broken(&self, case: &Case<'_>, pod: &str, life: &PodLife) -> Cause {
-        let at = case.ended;
-        let Some(container) = life.container_at(at) else { return Cause::Unexplained };
-        let is_after = |instant: Option<Timestamp>| instant.is_some_and(|instant| instant <= at);
-        if container.probe_kill.is_some_and(|(killed, _)| killed <= at) {
-            return Cause::LivenessKill;
-        }
-        if is_after(container.sigkill) || is_after(container.cancelled) {
-            return Cause::GraceExceeded;
-        }
-        if is_after(container.sigterm) {
-            if self.is_abrupt(container, pod) {
-                return Cause::AbruptExit;
-            }
-            return self.broken_in_drain(case, container);
-        }
-        let exited =
-            container.exited.is_some_and(|(exited, _, _)| exited.0 <= (at + EXIT_LATENESS).0);
-        if exited {
-            return Cause::Crash;
-        }
-        let is_reused = case.connection.is_some_and(|connection| connection.served > 0);
-        if is_reused && case.contact != Contact::Truncated {
-            Cause::IdleTimeoutRace
-        } else {
-            Cause::Unexplained
-        }
-    }
-
-    /// Broken between SIGTERM and a proper end.
-    fn broken_in_drain(&self, case: &Case<'_>, container: &Container) -> Cause {
-        if case.contact == Contact::Truncated {
-            return Cause::AbruptExit;
-        }
-        let connection = case.connection;
-        if connection.is_some_and(|connection| connection.served > 0) {
-            // It closed an idle connection that was being used again: nobody had told its user.
-            return Cause::TerminationRace;
-        }
-        let waited = connection
-            .zip(container.listener_closed)
-            .map(|(connection, closed)| closed.since(connection.opened));
-        let was_queued = waited.is_some_and(|waited| waited > ACCEPT_GAP);
-        if case.contact == Contact::Reset && was_queued {
-            Cause::AcceptQueueDrop
-        } else {
-            Cause::TerminationRace
-        }
-    }
-
-    fn transition(&self, case: &Case<'_>, cause: Cause) -> Option<TransitionKind> {
-        let life = self.lives.get(case.pod?)?;
-        match cause {
-            Cause::PrematureReady => Some(TransitionKind::Start),
-            Cause::TerminationRace
-            | Cause::AbruptExit
-            | Cause::AcceptQueueDrop
-            | Cause::GraceExceeded => Some(TransitionKind::End),
-            _ => life
-                .deletion
-                .is_some_and(|deletion| deletion.at <= case.ended)
-                .then_some(TransitionKind::End),
-        }
-    }
-}
-
-/// Whether a container has ended at `at`, its exit being noticed a little late.
-fn has_just_exited(container: &Container, at: Timestamp) -> bool {
-    container.exited.is_some_and(|(exited, _, _)| exited <= at + EXIT_LATENESS)
-}
-
-fn has_ended(life: &PodLife, at: Timestamp) -> bool {
-    life.gone.is_some_and(|gone| gone <= at)
-        || life
-            .container_at(at)
-            .is_none_or(|container| container.exited.is_some_and(|(exited, _, _)| exited <= at))
 }
 
 #[cfg(test)]

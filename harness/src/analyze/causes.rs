@@ -59,7 +59,7 @@ causes! {
     Throttling "throttling" "CPU throttling"
         "The pod was held at its CPU limit.",
     Blackhole "blackhole" "Black hole"
-        "Packets to the pod's address were answered by nobody.",
+        "Packets to the pod's address were answered by nobody, and nobody had deleted the pod.",
     ClientLimit "client-limit" "Limit of the generator"
         "The generator's own limits got in the way.",
     RefusedByApp "refused-by-app" "Refused by the application"
@@ -82,10 +82,10 @@ pub struct Fix {
 }
 
 /// What a fix is computed from.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct FixFacts {
-    /// The longest time that a consumer chose a pod after its deletion was requested, seconds.
-    pub propagation_seconds: f64,
+    /// How long it took until nobody chose a deleted pod any more.
+    pub propagation: Propagation,
     /// The longest service time of a good answer, seconds.
     pub slowest_seconds: f64,
     /// The preStop sleep that is set now, seconds.
@@ -94,15 +94,66 @@ pub struct FixFacts {
     pub grace_seconds: u32,
     /// The replicas that are set now.
     pub replicas: u32,
+    /// The name of the container that serves; `None` if it is not known.
+    pub container: Option<String>,
+    /// Whether the target is a workload of the user's, which the scenario file does not describe.
+    pub is_workload: bool,
+}
+
+/// How long it took until nobody chose a pod any more whose deletion was requested, and how that
+/// is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Propagation {
+    /// All who choose told when they stopped.
+    ByViews {
+        /// The longest, seconds.
+        seconds: f64,
+    },
+    /// Nobody did, and the last loss shows the least that it took.
+    ByLosses {
+        /// From a deletion to the last new connection that was lost on its pod, seconds.
+        seen_seconds: f64,
+        /// What the data path takes as a rule, seconds.
+        usual_seconds: f64,
+    },
+}
+
+impl Default for Propagation {
+    fn default() -> Self {
+        Self::ByViews { seconds: 0.0 }
+    }
+}
+
+impl Propagation {
+    /// What a preStop sleep has to cover, seconds.
+    fn seconds(self) -> f64 {
+        match self {
+            Self::ByViews { seconds } => seconds,
+            Self::ByLosses { seen_seconds, usual_seconds } => seen_seconds.max(usual_seconds),
+        }
+    }
+
+    /// Where it comes from, in words.
+    fn in_words(self) -> String {
+        match self {
+            Self::ByViews { seconds } => format!("the slowest took {seconds:.1} s here"),
+            Self::ByLosses { seen_seconds, usual_seconds } => format!(
+                "connections were lost up to {seen_seconds:.1} s after a deletion here, and up to \
+                 {usual_seconds:.1} s are usual on this path"
+            ),
+        }
+    }
 }
 
 /// Added to a measured propagation before it becomes a setting: the next one may be slower.
 const MARGIN_SECONDS: f64 = 1.0;
+/// Stands for the name of a container that is not known.
+const YOUR_CONTAINER: &str = "<yours>";
 
 impl FixFacts {
     /// A preStop sleep that covers the propagation that was seen.
     fn pre_stop(&self) -> u32 {
-        let seconds = (self.propagation_seconds + MARGIN_SECONDS).ceil() as u32;
+        let seconds = (self.propagation.seconds() + MARGIN_SECONDS).ceil() as u32;
         seconds.max(self.pre_stop_seconds + 1)
     }
 
@@ -110,6 +161,19 @@ impl FixFacts {
     fn grace(&self, pre_stop: u32) -> u32 {
         let need = pre_stop + self.slowest_seconds.ceil() as u32 + 5;
         need.max(self.grace_seconds)
+    }
+
+    /// The name of the container in a patch, and what is to be said of it in the advice.
+    fn container(&self) -> (&str, &str) {
+        match &self.container {
+            Some(name) => (name, ""),
+            None => (YOUR_CONTAINER, " Put the name of your container in the place of `<yours>`."),
+        }
+    }
+
+    /// A patch of the scenario file, if it describes the target.
+    fn scenario_patch(&self, patch: String) -> Option<String> {
+        (!self.is_workload).then_some(patch)
     }
 }
 
@@ -121,7 +185,7 @@ pub fn fix(cause: Cause, facts: &FixFacts) -> Fix {
         Cause::TerminationRace | Cause::AbruptExit | Cause::RefusedByApp => {
             pre_stop_fix(cause, facts)
         }
-        Cause::PrematureReady => probe_fix(),
+        Cause::PrematureReady => probe_fix(facts),
         Cause::GraceExceeded => grace_fix(facts),
         Cause::NoReadyEndpoint => replicas_fix(facts),
         Cause::AcceptQueueDrop => advice(
@@ -162,10 +226,11 @@ fn pre_stop_fix(cause: Cause, facts: &FixFacts) -> Fix {
         Cause::RefusedByApp => "Serve on while the pod is still in rotation. ",
         _ => "",
     };
+    let (container, hint) = facts.container();
     let advice = format!(
         "{first}A preStop sleep of {seconds} s keeps the pod serving until every client has learnt \
-         that it goes (the slowest took {:.1} s here).",
-        facts.propagation_seconds
+         that it goes ({}).{hint}",
+        facts.propagation.in_words()
     );
     let scenario_patch = format!(
         "target:\n  deployment:\n    template:\n      terminationGracePeriodSeconds: {grace}\n      \
@@ -173,25 +238,28 @@ fn pre_stop_fix(cause: Cause, facts: &FixFacts) -> Fix {
     );
     let deployment_patch = format!(
         "spec:\n  template:\n    spec:\n      terminationGracePeriodSeconds: {grace}\n      containers:\n      \
-         - name: app\n        lifecycle:\n          preStop:\n            sleep:\n              seconds: {seconds}\n"
+         - name: {container}\n        lifecycle:\n          preStop:\n            sleep:\n              seconds: {seconds}\n"
     );
-    Fix { advice, scenario_patch: Some(scenario_patch), deployment_patch: Some(deployment_patch) }
+    Fix {
+        advice,
+        scenario_patch: facts.scenario_patch(scenario_patch),
+        deployment_patch: Some(deployment_patch),
+    }
 }
 
-fn probe_fix() -> Fix {
+fn probe_fix(facts: &FixFacts) -> Fix {
+    let (container, hint) = facts.container();
+    let scenario_patch = "target:\n  deployment:\n    template:\n      readinessProbe: {httpGet: {path: /readyz, port: http}, periodSeconds: 1}\n";
     Fix {
-        advice: "Let readiness pass only when the port that serves requests accepts them: probe that \
-                 port itself."
-            .into(),
-        scenario_patch: Some(
-            "target:\n  deployment:\n    template:\n      readinessProbe: {httpGet: {path: /readyz, port: http}, periodSeconds: 1}\n"
-                .into(),
+        advice: format!(
+            "Let readiness pass only when the port that serves requests accepts them: probe that \
+             port itself.{hint}"
         ),
-        deployment_patch: Some(
-            "spec:\n  template:\n    spec:\n      containers:\n      - name: app\n        readinessProbe:\n          \
+        scenario_patch: facts.scenario_patch(scenario_patch.into()),
+        deployment_patch: Some(format!(
+            "spec:\n  template:\n    spec:\n      containers:\n      - name: {container}\n        readinessProbe:\n          \
              httpGet:\n            path: /readyz\n            port: http\n          periodSeconds: 1\n"
-                .into(),
-        ),
+        )),
     }
 }
 
@@ -202,7 +270,7 @@ fn grace_fix(facts: &FixFacts) -> Fix {
             "Give requests time to end: terminationGracePeriodSeconds above preStop plus the longest \
              request ({grace} s here), and a drain deadline of the service below that."
         ),
-        scenario_patch: Some(format!(
+        scenario_patch: facts.scenario_patch(format!(
             "target:\n  deployment:\n    template:\n      terminationGracePeriodSeconds: {grace}\n"
         )),
         deployment_patch: Some(format!(
@@ -218,7 +286,7 @@ fn replicas_fix(facts: &FixFacts) -> Fix {
             "Keep at least one pod ready at all times: two replicas or more, and a rolling update \
                  that takes no pod away before its replacement is ready."
                 .into(),
-        scenario_patch: Some(format!(
+        scenario_patch: facts.scenario_patch(format!(
             "target:\n  deployment:\n    replicas: {replicas}\n    strategy: {{type: RollingUpdate, rollingUpdate: {{maxSurge: 1, maxUnavailable: 0}}}}\n"
         )),
         deployment_patch: Some(format!(

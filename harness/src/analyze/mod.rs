@@ -4,17 +4,27 @@
 //! 2. the cause of each failure, from the phase of its pod and the state of its connection at
 //!    that instant: [`attribute`]
 //! 3. what each cause means, its evidence and its fix: [`causes`]
-//! 4. what had to hold, and whether the run can be trusted: [`objectives`], [`audit`]
-//! 5. the contract for programs, `summary.json`: [`summary`]
+//! 4. what the autoscaler and the scenario did, and how long scale-ups took: [`autoscaler`],
+//!    [`actions`], [`scaling`]; what else was seen of a cluster: [`cluster`]
+//! 5. what had to hold, and whether the run can be trusted: [`objectives`], [`audit`]
+//! 6. the contract for programs, `summary.json`: [`summary`]
 //!
 //! [`analyze`] joins them into an [`Analysis`], which reports are made from.
 
+pub mod actions;
 mod assemble;
 pub mod attribute;
 pub mod audit;
+pub mod autoscaler;
 pub mod causes;
+pub mod cluster;
+mod evidence;
+mod losses;
+pub mod moment;
 pub mod objectives;
+mod path;
 pub mod pods;
+pub mod scaling;
 pub mod series;
 pub mod summary;
 
@@ -69,6 +79,20 @@ pub struct Analysis {
     pub replicas: ReplicaRange,
     /// Sum over pods of the time between their container's start and end, in hours.
     pub pod_hours: f64,
+    /// Pod-seconds per thousand good answers; `None` without any.
+    pub cost_per_thousand_good: Option<f64>,
+    /// What the autoscaler measured and decided; empty without one.
+    pub autoscaling: autoscaler::Autoscaling,
+    /// How long each scale-up by the autoscaler took, in order.
+    pub scale_ups: Vec<scaling::ScaleUp>,
+    /// The first instants of every pod's life, in order of creation.
+    pub pod_starts: Vec<scaling::PodStart>,
+    /// How long pods took to start that were made while traffic ran.
+    pub starts: scaling::PodStarts,
+    /// What the scenario did, and what became of it.
+    pub actions: Vec<actions::ActionResult>,
+    /// What else was seen of the cluster; empty on other backends.
+    pub cluster: cluster::Cluster,
     /// What had to hold.
     pub objectives: Vec<ObjectiveResult>,
     /// Whether the run can be trusted.
@@ -314,6 +338,8 @@ pub struct PodLane {
     pub name: String,
     /// The revision of its template.
     pub revision: u32,
+    /// Its node, where nodes are told.
+    pub node: Option<String>,
     /// Its phases, ascending, without gaps.
     pub spans: Vec<Span>,
     /// While some consumer could choose it.

@@ -1,13 +1,15 @@
 //! The life of each pod, told from the events.
 
+mod read;
+
 use std::collections::BTreeMap;
 
 use highwater_model::{
-    event::{DeleteReason, Event, EventKind, LifecyclePhase, ProbeKind, Signal},
+    event::{DeleteReason, ProbeKind},
     time::{Nanos, Timestamp},
 };
 
-use super::{PodLane, Span};
+use super::{PodLane, Span, moment::Moment};
 
 /// The phases of a pod's life, as a lane shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,30 +60,51 @@ impl PodPhase {
 #[derive(Clone, Debug, Default)]
 pub struct Container {
     /// When its process started.
-    pub started: Timestamp,
+    pub started: Moment,
     /// Whether it tells of its own life.
     pub tells: bool,
+    /// Whether it told of it from the start, so that what it has not said was not.
+    pub tells_all: bool,
     /// When it said that it listens.
-    pub listening: Option<Timestamp>,
+    pub listening: Option<Moment>,
+    /// Whether it said that it listens on a loopback address.
+    pub is_on_loopback: bool,
     /// When it said that its listener is closed.
-    pub listener_closed: Option<Timestamp>,
+    pub listener_closed: Option<Moment>,
     /// When it said that it cancelled what was in flight.
-    pub cancelled: Option<Timestamp>,
+    pub cancelled: Option<Moment>,
+    /// When it said that it is about to exit.
+    pub exiting: Option<Moment>,
     /// When the kubelet sent SIGTERM.
-    pub sigterm: Option<Timestamp>,
+    pub sigterm: Option<Moment>,
     /// When the kubelet sent SIGKILL.
-    pub sigkill: Option<Timestamp>,
+    pub sigkill: Option<Moment>,
     /// When its probes had it killed.
-    pub probe_kill: Option<(Timestamp, ProbeKind)>,
-    /// When it ended, and how: code and signal.
-    pub exited: Option<(Timestamp, i32, Option<i32>)>,
+    pub probe_kill: Option<(Moment, ProbeKind)>,
+    /// How it ended.
+    pub exited: Option<Exit>,
+    /// When it was ready for the first time.
+    pub ready: Option<Moment>,
+}
+
+/// The end of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// When.
+    pub at: Moment,
+    /// Exit code, or 128 + signal.
+    pub code: i32,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
+    /// Whether it was killed for its memory.
+    pub oom: bool,
 }
 
 /// A pod's deletion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deletion {
     /// T0.
-    pub at: Timestamp,
+    pub at: Moment,
     /// Its grace period.
     pub grace: Nanos,
     /// Who wanted it.
@@ -94,31 +117,51 @@ pub struct PodLife {
     /// The revision of its template.
     pub revision: u32,
     /// When it was made.
-    pub created: Timestamp,
+    pub created: Moment,
+    /// Its node, once it has one.
+    pub node: Option<String>,
+    /// While its node was not ready, as far as it was noticed; the last end is open.
+    pub node_lost: Vec<(Moment, Option<Moment>)>,
     /// Its containers, in order.
     pub containers: Vec<Container>,
     /// When it became ready for the first time.
-    pub first_ready: Option<Timestamp>,
+    pub first_ready: Option<Moment>,
+    /// The changes of its Ready condition, ascending.
+    pub readiness: Vec<(Moment, bool)>,
     /// Its deletion.
     pub deletion: Option<Deletion>,
     /// When it was gone.
-    pub gone: Option<Timestamp>,
+    pub gone: Option<Moment>,
     /// While each consumer could choose it; the last end is open while it still can.
     pub routed: BTreeMap<u32, Vec<(Timestamp, Option<Timestamp>)>>,
     /// Its phases: since when, ascending.
     changes: Vec<(Timestamp, PodPhase)>,
-    is_ready: bool,
+    /// The container that last said that it starts; what is said after it, is of the same one.
+    speaker: Option<usize>,
 }
 
 impl PodLife {
     /// The container that runs at `at`, or the last one that was started by then.
     pub fn container_at(&self, at: Timestamp) -> Option<&Container> {
-        self.containers.iter().rev().find(|container| container.started <= at)
+        self.containers_at(at).next()
     }
 
-    /// The container before that one.
-    pub fn container_before(&self, at: Timestamp) -> Option<&Container> {
-        self.containers.iter().rev().filter(|container| container.started <= at).nth(1)
+    /// The containers that may run at `at`, or be the last that was started by then: newest first,
+    /// and more than one only where starts are not known exactly.
+    pub fn containers_at(&self, at: Timestamp) -> impl Iterator<Item = &Container> {
+        let started = self.containers.iter().rev().filter(move |one| one.started.may_be_by(at));
+        let mut is_settled = false;
+        started.take_while(move |one| !std::mem::replace(&mut is_settled, one.started.is_by(at)))
+    }
+
+    /// The container before another.
+    pub fn container_before(&self, one: &Container) -> Option<&Container> {
+        self.containers.iter().rev().find(|before| before.started.at < one.started.at)
+    }
+
+    /// Whether its deletion may have been asked for by `at`.
+    pub fn may_be_deleted_by(&self, at: Timestamp) -> bool {
+        self.deletion.is_some_and(|deletion| deletion.at.may_be_by(at))
     }
 
     /// When the last consumer stopped choosing it; `None` if one still could at the end.
@@ -129,38 +172,36 @@ impl PodLife {
 
     /// How long the last consumer chose it after its deletion was requested.
     pub fn propagation(&self) -> Option<Nanos> {
-        Some(self.unrouted()?.since(self.deletion?.at))
+        Some(self.unrouted()?.since(self.deletion?.at.at))
     }
 
-    fn change(&mut self, at: Timestamp, phase: PodPhase) {
-        if self.changes.last().is_none_or(|(_, last)| *last != phase) {
-            self.changes.push((at, phase));
-        }
+    /// Whether it was ready and not being deleted all the time from `from` to `until`, for sure.
+    pub fn is_ready(&self, from: Timestamp, until: Timestamp) -> bool {
+        let by = self.readiness.iter().rev().find(|(at, _)| at.may_be_by(until));
+        by.is_some_and(|(at, is_ready)| *is_ready && at.is_by(from))
+            && !self.may_be_deleted_by(until)
+            && self.runs(until)
     }
 
-    fn ready_changed(&mut self, at: Timestamp, ready: bool) {
-        self.is_ready = ready;
-        if ready {
-            self.first_ready.get_or_insert(at);
-        }
-        let is_running = self.containers.last().is_some_and(|container| container.exited.is_none());
-        if self.deletion.is_none() && is_running {
-            self.change(at, if ready { PodPhase::Ready } else { PodPhase::Unready });
-        }
+    /// Whether its container runs at `at`, for sure.
+    fn runs(&self, at: Timestamp) -> bool {
+        let has_not = |end: Option<Moment>| end.is_none_or(|end| !end.may_be_by(at));
+        let container = self.container_at(at);
+        has_not(self.gone) && container.is_some_and(|one| has_not(one.exited.map(|exit| exit.at)))
     }
 
     /// The hours that its containers ran, until `end` at the latest.
     pub fn hours(&self, end: Timestamp) -> f64 {
         let spans = self.containers.iter().map(|container| {
-            let until = container.exited.map_or(end, |(at, _, _)| at).min(end);
-            until.since(container.started).as_secs_f64()
+            let until = container.exited.map_or(end, |exit| exit.at.at).min(end);
+            until.since(container.started.at).as_secs_f64()
         });
         spans.sum::<f64>() / 3_600.0
     }
 
     /// Its lane, until `end` at the latest.
     pub fn lane(&self, name: &str, end: Timestamp, lost: u64) -> PodLane {
-        let until = self.gone.unwrap_or(end).min(end);
+        let until = self.gone.map_or(end, |gone| gone.at).min(end);
         let starts = self.changes.iter();
         let ends = self.changes.iter().skip(1).map(|(at, _)| *at).chain([until]);
         let spans = starts.zip(ends).map(|((from, phase), to)| Span {
@@ -185,6 +226,7 @@ impl PodLife {
         PodLane {
             name: name.into(),
             revision: self.revision,
+            node: self.node.clone(),
             spans: spans.collect(),
             routed: merged,
             lost,
@@ -202,116 +244,8 @@ pub struct Lives {
 }
 
 impl Lives {
-    /// Reads them from the events, which are in order of time.
-    pub fn of(events: &[Event]) -> Self {
-        let mut lives = Self::default();
-        for event in events {
-            lives.take(event);
-        }
-        lives
-    }
-
     /// One pod's life.
     pub fn get(&self, pod: &str) -> Option<&PodLife> {
         self.pods.get(pod)
-    }
-
-    fn take(&mut self, event: &Event) {
-        let at = event.at;
-        match &event.kind {
-            EventKind::PodCreated { pod, revision } => {
-                let mut life = PodLife { revision: *revision, created: at, ..PodLife::default() };
-                life.change(at, PodPhase::Pending);
-                self.order.push(pod.clone());
-                self.pods.insert(pod.clone(), life);
-            }
-            EventKind::ViewApplied { consumer, routed, .. } => self.view(at, *consumer, routed),
-            kind => {
-                if let Some(life) = pod_of(kind).and_then(|pod| self.pods.get_mut(pod)) {
-                    life.take(at, kind);
-                }
-            }
-        }
-    }
-
-    fn view(&mut self, at: Timestamp, consumer: u32, routed: &[String]) {
-        for (name, life) in &mut self.pods {
-            let is_routed = routed.contains(name);
-            let spans = life.routed.entry(consumer).or_default();
-            match spans.last_mut() {
-                Some((_, end @ None)) if !is_routed => *end = Some(at),
-                Some((_, None)) => {}
-                _ if is_routed => spans.push((at, None)),
-                _ => {}
-            }
-        }
-        self.pods.values_mut().for_each(|life| life.routed.retain(|_, spans| !spans.is_empty()));
-    }
-}
-
-/// The pod that an event is about.
-fn pod_of(kind: &EventKind) -> Option<&str> {
-    match kind {
-        EventKind::ContainerStarted { pod, .. }
-        | EventKind::PodReady { pod }
-        | EventKind::PodUnready { pod, .. }
-        | EventKind::ProbeKill { pod, .. }
-        | EventKind::PodDeleted { pod, .. }
-        | EventKind::SignalSent { pod, .. }
-        | EventKind::ContainerExited { pod, .. }
-        | EventKind::PodGone { pod }
-        | EventKind::Lifecycle { pod, .. } => Some(pod),
-        _ => None,
-    }
-}
-
-impl PodLife {
-    fn take(&mut self, at: Timestamp, kind: &EventKind) {
-        match kind {
-            EventKind::ContainerStarted { .. } => {
-                self.containers.push(Container { started: at, ..Container::default() });
-                if self.deletion.is_none() {
-                    self.change(at, PodPhase::Starting);
-                }
-            }
-            EventKind::PodReady { .. } => self.ready_changed(at, true),
-            EventKind::PodUnready { .. } => self.ready_changed(at, false),
-            EventKind::PodDeleted { grace, reason, .. } => {
-                self.deletion = Some(Deletion { at, grace: *grace, reason: *reason });
-                let is_running =
-                    self.containers.last().is_some_and(|container| container.exited.is_none());
-                self.change(at, if is_running { PodPhase::PreStop } else { PodPhase::Exited });
-            }
-            EventKind::PodGone { .. } => self.gone = Some(at),
-            _ => self.take_container(at, kind),
-        }
-    }
-
-    fn take_container(&mut self, at: Timestamp, kind: &EventKind) {
-        let Some(container) = self.containers.last_mut() else { return };
-        match kind {
-            EventKind::ProbeKill { probe, .. } => container.probe_kill = Some((at, *probe)),
-            EventKind::SignalSent { signal: Signal::Sigterm, by_kubelet: true, .. } => {
-                container.sigterm = Some(at);
-                self.change(at, PodPhase::Draining);
-            }
-            EventKind::SignalSent { signal: Signal::Sigkill, by_kubelet: true, .. } => {
-                container.sigkill = Some(at);
-            }
-            EventKind::ContainerExited { code, signal, .. } => {
-                container.exited = Some((at, *code, *signal));
-                self.change(at, PodPhase::Exited);
-            }
-            EventKind::Lifecycle { phase, .. } => {
-                container.tells = true;
-                match phase {
-                    LifecyclePhase::Listening => container.listening = Some(at),
-                    LifecyclePhase::ListenerClosed => container.listener_closed = Some(at),
-                    LifecyclePhase::Cancelled => container.cancelled = Some(at),
-                    _ => {}
-                }
-            }
-            _ => {}
-        }
     }
 }

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use highwater_model::{
     event::{Event, EventKind},
     outcome::{Outcome, OutcomeGroup},
-    spec::Action,
     time::Timestamp,
 };
 
 use super::{
     ActionMark, AnalyzeError, FailureMark, Percentiles, PhaseResult, ReplicaPoint, ReplicaRange,
-    SecondPoint, attribute::Attributed,
+    SecondPoint, actions::ActionResult, attribute::Attributed,
 };
 use crate::record::{RunRecord, Totals, WindowSum, hist};
 
@@ -150,24 +149,12 @@ pub fn range(points: &[ReplicaPoint], from: Timestamp, to: Timestamp) -> Replica
 }
 
 /// Marks of what the scenario did.
-pub fn actions(events: &[Event]) -> Vec<ActionMark> {
-    let marks = events.iter().filter_map(|event| match &event.kind {
-        EventKind::ActionStarted { action, .. } => {
-            let label = match action {
-                Action::Rollout(_) => "rollout".to_string(),
-                Action::Scale(scale) => format!("scale to {}", scale.replicas),
-                Action::Delete(_) => "delete pod".to_string(),
-                Action::Kill(_) => "kill".to_string(),
-                Action::Evict(_) => "evict pod".to_string(),
-                Action::DrainNode(_) => "drain node".to_string(),
-                Action::PatchAutoscaler(_) => "patch autoscaler".to_string(),
-                Action::MetricsOutage(_) => "metrics outage".to_string(),
-            };
-            Some(ActionMark { at: event.at, label })
-        }
-        _ => None,
-    });
-    marks.collect()
+pub fn actions(results: &[ActionResult]) -> Vec<ActionMark> {
+    let label = |result: &ActionResult| match result.refused {
+        Some(_) => format!("{} (refused)", result.label),
+        None => result.label.clone(),
+    };
+    results.iter().map(|result| ActionMark { at: result.at, label: label(result) }).collect()
 }
 
 /// Failures as marks: one per pod, cause and tenth of a second.
@@ -175,7 +162,7 @@ pub fn marks(attributed: &[Attributed<'_>]) -> Vec<FailureMark> {
     let mut marks: BTreeMap<(u64, Option<&str>, super::Cause), u64> = BTreeMap::new();
     for one in attributed {
         let slot = one.case.ended.0 / MARK_NS;
-        *marks.entry((slot, one.case.pod, one.cause)).or_default() += one.case.failure.n;
+        *marks.entry((slot, one.pod(), one.cause)).or_default() += one.case.failure.n;
     }
     let marks = marks.into_iter();
     marks

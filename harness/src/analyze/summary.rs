@@ -5,9 +5,14 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use highwater_model::outcome::Outcome;
+use highwater_model::{outcome::Outcome, time::Nanos};
 
-use super::{Analysis, Cause, Percentiles, Verdict};
+use super::{
+    Analysis, Cause, Percentiles, Verdict,
+    autoscaler::Autoscaling,
+    cluster::Cluster,
+    scaling::{self, Progress, ScaleUp},
+};
 use crate::record::BackendKind;
 
 /// The version of the summary's format.
@@ -45,6 +50,21 @@ pub struct Summary {
     pub replicas: SummaryReplicas,
     /// Pod-hours.
     pub pod_hours: f64,
+    /// Pod-seconds per thousand good answers; absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_per_thousand_good: Option<f64>,
+    /// What the autoscaler decided; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaler: Option<SummaryAutoscaler>,
+    /// The slowest scale-up by the autoscaler; absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_scale_ms: Option<SummaryTimeToScale>,
+    /// The generators of the load; absent if it came from the harness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generators: Option<SummaryGenerators>,
+    /// Times in which nothing was heard of the cluster; absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch_gaps: Option<SummaryWatchGaps>,
     /// What had to hold.
     pub objectives: Vec<SummaryObjective>,
     /// Whether the run can be trusted.
@@ -77,7 +97,8 @@ pub struct SummaryLoss {
     pub pods: Vec<String>,
     /// What was seen.
     pub evidence: String,
-    /// What stops it: advice, or a YAML patch of the scenario where a setting does it.
+    /// What stops it: where a setting does it a YAML patch, of the scenario or else of the
+    /// Deployment; else advice.
     pub fix: String,
 }
 
@@ -107,8 +128,7 @@ pub struct SummaryPercentiles {
 
 impl From<Percentiles> for SummaryPercentiles {
     fn from(ns: Percentiles) -> Self {
-        // Microseconds are finer than three digits of a millisecond, and keep the file readable.
-        let ms = |ns: u64| (ns as f64 / 1e3).round() / 1e3;
+        let ms = |ns: u64| millis(Nanos(ns));
         Self {
             p50: ms(ns.p50),
             p90: ms(ns.p90),
@@ -129,6 +149,63 @@ pub struct SummaryReplicas {
     pub max: u32,
     /// Changes of `spec.replicas`.
     pub desired_changes: u32,
+}
+
+/// What the autoscaler decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryAutoscaler {
+    /// Changes of `spec.replicas` by it.
+    pub decisions: u64,
+    /// Of these, to more.
+    pub scale_ups: u64,
+    /// Of these, to fewer.
+    pub scale_downs: u64,
+    /// Decisions that a limit kept from going further.
+    pub limited: u64,
+}
+
+/// The slowest scale-up, in milliseconds. A stage that is not known is null.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryTimeToScale {
+    /// From the first reading that asked for more to the last new pod's endpoint: what the
+    /// objective `time-to-scale` judges.
+    pub total: f64,
+    /// Whether all of its pods took traffic; if not, `total` lasts until the end of the run.
+    pub complete: bool,
+    /// From the load's rise to that reading; not in `total`.
+    pub metric_lag: Option<f64>,
+    /// From that reading to the decision.
+    pub decision: Option<f64>,
+    /// Until the last new pod had a node.
+    pub scheduling: Option<f64>,
+    /// Until the last container ran.
+    pub start: Option<f64>,
+    /// Until the last pod was ready.
+    pub readiness: Option<f64>,
+    /// Until the last pod could be chosen.
+    pub endpoint: Option<f64>,
+}
+
+/// The generators of the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryGenerators {
+    /// How many.
+    pub count: u64,
+    /// Of these, lost.
+    pub lost: u64,
+}
+
+/// Times in which nothing was heard of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryWatchGaps {
+    /// How many.
+    pub count: u64,
+    /// Their sum, milliseconds.
+    pub total_ms: f64,
 }
 
 /// An objective and whether it holds.
@@ -188,6 +265,13 @@ impl Summary {
                 desired_changes: analysis.replicas.desired_changes,
             },
             pod_hours: analysis.pod_hours,
+            cost_per_thousand_good: analysis
+                .cost_per_thousand_good
+                .map(|cost| (cost * 1e3).round() / 1e3),
+            autoscaler: SummaryAutoscaler::of(&analysis.autoscaling),
+            time_to_scale_ms: scaling::slowest_of(&analysis.scale_ups).map(SummaryTimeToScale::of),
+            generators: SummaryGenerators::of(&analysis.cluster),
+            watch_gaps: SummaryWatchGaps::of(&analysis.cluster),
             objectives: analysis.objectives.iter().map(SummaryObjective::of).collect(),
             audit: SummaryAudit {
                 trusted: analysis.audit.trusted,
@@ -197,14 +281,56 @@ impl Summary {
     }
 }
 
+impl SummaryAutoscaler {
+    fn of(known: &Autoscaling) -> Option<Self> {
+        known.is_known().then(|| Self {
+            decisions: known.decisions.len() as u64,
+            scale_ups: known.scale_ups() as u64,
+            scale_downs: known.scale_downs() as u64,
+            limited: known.limited() as u64,
+        })
+    }
+}
+
+impl SummaryTimeToScale {
+    fn of(up: &ScaleUp) -> Self {
+        let [metric_lag, decision, scheduling, start, readiness, endpoint] =
+            up.stages.map(|stage| stage.map(|took| millis(took.span)));
+        let complete = up.progress == Progress::Complete;
+        let total = millis(up.took.span);
+        Self { total, complete, metric_lag, decision, scheduling, start, readiness, endpoint }
+    }
+}
+
+impl SummaryGenerators {
+    fn of(cluster: &Cluster) -> Option<Self> {
+        let lost = cluster.generators.iter().filter(|generator| generator.lost.is_some()).count();
+        let count = cluster.generators.len() as u64;
+        (count > 0).then_some(Self { count, lost: lost as u64 })
+    }
+}
+
+impl SummaryWatchGaps {
+    fn of(cluster: &Cluster) -> Option<Self> {
+        let count = cluster.gaps.len() as u64;
+        (count > 0).then(|| Self { count, total_ms: millis(cluster.deaf()) })
+    }
+}
+
+/// Microseconds are finer than three digits of a millisecond, and keep the file readable.
+fn millis(span: Nanos) -> f64 {
+    (span.0 as f64 / 1e3).round() / 1e3
+}
+
 impl SummaryLoss {
     fn of(loss: &super::Loss) -> Self {
+        let patch = loss.fix.scenario_patch.as_ref().or(loss.fix.deployment_patch.as_ref());
         Self {
             cause: loss.cause,
             count: loss.count,
             pods: loss.pods.clone(),
             evidence: loss.evidence.clone(),
-            fix: loss.fix.scenario_patch.clone().unwrap_or_else(|| loss.fix.advice.clone()),
+            fix: patch.unwrap_or(&loss.fix.advice).clone(),
         }
     }
 }
@@ -212,8 +338,9 @@ impl SummaryLoss {
 impl SummaryObjective {
     fn of(result: &super::ObjectiveResult) -> Self {
         // Durations are told in milliseconds, like all of the summary.
-        let is_duration =
-            result.name.starts_with("latency") || result.name.starts_with("service-time");
+        let is_duration = ["latency", "service-time", "time-to-scale"]
+            .iter()
+            .any(|measure| result.name.starts_with(measure));
         let scale = if is_duration { 1e-6 } else { 1.0 };
         Self {
             name: result.name.clone(),

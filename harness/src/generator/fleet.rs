@@ -1,30 +1,30 @@
 //! All generators of a run, from the harness's side.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+mod driver;
+
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use highwater_model::{
+    event::{EventKind, WarningCode},
     load::Share,
     spec::Scenario,
     time::{Nanos, Timestamp},
 };
 use tokio::{
     sync::{mpsc, watch},
-    task::{JoinSet, spawn_blocking},
-    time::{MissedTickBehavior, interval},
+    task::JoinSet,
 };
 
-use super::{
-    Generator, Order, OrderError, Plan, Word,
-    ledger::{Ledger, Rest},
-};
+use super::{OrderError, Plan};
 use crate::{
     agent::{
         clock::Offset,
-        link::{self, Connector, Link},
+        link::{self, Connector},
         protocol::Who,
     },
     record::{Limits, Line},
 };
+use driver::Driver;
 
 /// News of all generators that wait to be taken; the generators keep what does not fit.
 const NEWS_MAX: usize = 64;
@@ -107,6 +107,39 @@ pub enum What {
     Finished,
 }
 
+impl News {
+    /// What of it belongs into the record as an event.
+    pub fn event(&self) -> Option<EventKind> {
+        let generator = self.generator;
+        let late = |message| Some(EventKind::Warning { code: WarningCode::Late, message });
+        match &self.what {
+            What::Ready { who, clock, .. } => Some(EventKind::GeneratorReady {
+                generator,
+                pod: who.pod.clone(),
+                node: who.node.clone(),
+                offset_ns: clock.mono_ns,
+                uncertainty: clock.uncertainty,
+            }),
+            What::Started { late: span } if *span > Nanos::ZERO => {
+                late(format!("generator {generator} was told to start {span} late"))
+            }
+            What::Resumed { gap } => late(format!(
+                "nothing was heard of generator {generator} for {gap}; what it said came later"
+            )),
+            What::Lost { reason, unsent, .. } => Some(EventKind::GeneratorLost {
+                generator,
+                reason: reason.clone(),
+                unsent: *unsent,
+            }),
+            What::Started { .. }
+            | What::Clock { .. }
+            | What::Lines(_)
+            | What::Cut { .. }
+            | What::Finished => None,
+        }
+    }
+}
+
 /// What all generators are told; each follows it from where it is.
 #[derive(Clone, Debug, Default)]
 struct Commands {
@@ -150,19 +183,8 @@ impl Generators {
                 default_path: config.default_path.clone(),
             };
             plan.check()?;
-            let link = Link::open(config.link.clone(), connector);
-            let driver = Driver {
-                plan,
-                link,
-                link_config: config.link.clone(),
-                commands: told.clone(),
-                news: news.clone(),
-                ledger: Ledger::default(),
-                up: None,
-                is_ready: false,
-                is_started: false,
-                is_stopped: false,
-            };
+            let link = config.link.clone();
+            let driver = Driver::new(plan, link, connector, told.clone(), news.clone());
             drivers.spawn(driver.run());
         }
         Ok((Self { commands, config: config.link, count, _drivers: drivers }, receiver))
@@ -192,172 +214,5 @@ impl Generators {
         self.commands.send_modify(|commands| {
             commands.gone.entry(generator).or_insert(reason);
         });
-    }
-}
-
-/// Why a driver ends.
-enum End {
-    /// Nobody wants to know any more.
-    Closed,
-    /// All of its share is in the record.
-    Finished,
-}
-
-/// One generator.
-struct Driver {
-    plan: Plan,
-    link: Link<Generator>,
-    link_config: link::Config,
-    commands: watch::Receiver<Commands>,
-    news: mpsc::Sender<News>,
-    ledger: Ledger,
-    up: Option<(Who, Offset)>,
-    is_ready: bool,
-    is_started: bool,
-    is_stopped: bool,
-}
-
-impl Driver {
-    async fn run(mut self) {
-        if let Err(End::Finished) = self.drive().await {
-            // It fails if nobody wants to know.
-            let _ = self.tell(What::Finished).await;
-        }
-    }
-
-    async fn tell(&mut self, what: What) -> Result<(), End> {
-        let news = News { generator: self.plan.share.index, what };
-        self.news.send(news).await.map_err(|_| End::Closed)
-    }
-
-    async fn drive(&mut self) -> Result<std::convert::Infallible, End> {
-        let plan = Order::Plan(Box::new(self.plan.clone()));
-        self.order(plan);
-        loop {
-            tokio::select! {
-                biased;
-                changed = self.commands.changed() => {
-                    changed.map_err(|_| End::Closed)?;
-                    self.follow();
-                }
-                news = self.link.next() => match news {
-                    Some(link::News::Lost { since, reason }) => {
-                        return self.lost(since, reason).await;
-                    }
-                    Some(news) => self.heard(news).await?,
-                    None => {
-                        let since = self.link_config.clock.now();
-                        return self.lost(since, "its link ended".into()).await;
-                    }
-                },
-            }
-        }
-    }
-
-    /// There are three orders at most, so there is always room.
-    fn order(&self, order: Order) {
-        let ordered = self.link.order(order);
-        debug_assert!(ordered.is_ok());
-    }
-
-    /// Carries out what was commanded as far as the generator is ready for it.
-    fn follow(&mut self) {
-        let commands = self.commands.borrow_and_update().clone();
-        if let Some(reason) = commands.gone.get(&self.plan.share.index) {
-            self.link.gone(reason.clone());
-        }
-        if let (Some(traffic_start), Some((_, clock)), true, false) =
-            (commands.start, &self.up, self.is_ready, self.is_started)
-        {
-            self.is_started = true;
-            let run_start_mono_ns = clock.run_start(&self.link_config.clock);
-            self.order(Order::Start { run_start_mono_ns, traffic_start });
-        }
-        if commands.stop.is_some() && !self.is_stopped {
-            self.is_stopped = true;
-            self.order(Order::Stop {});
-        }
-    }
-
-    async fn heard(&mut self, news: link::News<Word>) -> Result<(), End> {
-        match news {
-            link::News::Up { who, clock } => {
-                self.up = Some((who, clock));
-                Ok(())
-            }
-            link::News::Clock { clock, drift_ns } => {
-                if let Some((_, known)) = &mut self.up {
-                    *known = clock;
-                }
-                self.tell(What::Clock { clock, drift_ns }).await
-            }
-            link::News::Lines(lines) => {
-                self.ledger.take(&lines);
-                self.tell(What::Lines(lines)).await
-            }
-            link::News::Word(word) => self.word(word).await,
-            link::News::Cut { since, reason } => self.tell(What::Cut { since, reason }).await,
-            link::News::Resumed { gap } => self.tell(What::Resumed { gap }).await,
-            link::News::Lost { .. } => Ok(()),
-        }
-    }
-
-    async fn word(&mut self, word: Word) -> Result<(), End> {
-        match word {
-            Word::Ready { address, limits } => {
-                self.is_ready = true;
-                if let Some((who, clock)) = self.up.clone() {
-                    self.tell(What::Ready { who, clock, address, limits }).await?;
-                }
-                self.follow();
-                Ok(())
-            }
-            Word::Started { late } => self.tell(What::Started { late }).await,
-            Word::Finished {} => Err(End::Finished),
-        }
-    }
-
-    /// From now on the plan says what the generator would have owed.
-    async fn lost(
-        &mut self,
-        since: Timestamp,
-        reason: String,
-    ) -> Result<std::convert::Infallible, End> {
-        let ledger = std::mem::take(&mut self.ledger);
-        // The plan was checked.
-        let schedule = self.plan.schedule().map_err(|_| End::Closed)?;
-        let share = self.plan.share;
-        let commands = self.commands.borrow().clone();
-        let until = commands.start.zip(commands.stop).map(|(start, stop)| stop.since(start));
-        let counting = spawn_blocking(move || {
-            let rest = Rest::new(ledger, schedule, share);
-            (rest.count(until), rest)
-        });
-        let (unsent, rest) = counting.await.map_err(|_| End::Closed)?;
-        self.tell(What::Lost { since, reason, unsent }).await?;
-        self.stand_in(rest).await
-    }
-
-    /// Tells each second what a lost generator did not send in it.
-    async fn stand_in(&mut self, mut rest: Rest) -> Result<std::convert::Infallible, End> {
-        let begun = |commands: &Commands| commands.start.is_some() || commands.stop.is_some();
-        self.commands.wait_for(begun).await.map_err(|_| End::Closed)?;
-        let mut ticks = interval(Duration::from_secs(1));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let Commands { start, stop, .. } = self.commands.borrow().clone();
-            let now = self.link_config.clock.now();
-            let until = stop.map_or(now, |stop| stop.min(now));
-            // Stopped before the start: nothing was owed.
-            let Some(start) = start else { return Err(End::Finished) };
-            let lines = rest.due(start, until);
-            if !lines.is_empty() {
-                self.tell(What::Lines(lines)).await?;
-            }
-            if stop.is_some() || rest.is_over() {
-                return Err(End::Finished);
-            }
-        }
     }
 }

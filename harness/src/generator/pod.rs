@@ -7,14 +7,14 @@ use tokio::{
     net::{TcpListener, lookup_host},
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{Generator, Order, Plan, Word};
 use crate::{
     agent::{
         self,
-        protocol::{Item, ORDERS_MAX, Who},
+        protocol::{HEARTBEAT, Item, ORDERS_MAX, Who},
     },
     clock::RunClock,
     limits,
@@ -25,6 +25,9 @@ use crate::{
 const ITEMS_MAX: usize = 16;
 /// How long a name may take to be looked up.
 const LOOKUP_TIME: Duration = Duration::from_secs(10);
+/// How long it goes on after SIGTERM to let requests end and to tell of them: a little less than the
+/// usual grace period of a pod.
+const TERMINATED_TIME: Duration = Duration::from_secs(25);
 /// The exit code when not all could be done or told.
 const EXIT_NOT_CARRIED_OUT: u8 = 3;
 
@@ -34,8 +37,8 @@ pub struct Args {
     /// Where the harness connects; a loopback address, so that only a port-forward gets there
     #[arg(long, default_value = "127.0.0.1:9797")]
     pub listen: SocketAddr,
-    /// How long it goes on without a word of the harness
-    #[arg(long, default_value = "120s")]
+    /// How long it goes on without a word of the harness, which pings every second; at least 3s
+    #[arg(long, default_value = "120s", value_parser = orphan_after)]
     pub orphan_after: Nanos,
     /// How long it waits to be told when to start
     #[arg(long, default_value = "30m")]
@@ -44,14 +47,22 @@ pub struct Args {
     #[arg(long, default_value_t = 64 << 20)]
     pub kept_bytes: usize,
     /// The name of its pod [default: the host's name, which is the pod's]
-    #[arg(long, env = "HIGHWATER_POD")]
+    #[arg(long, env = "POD_NAME")]
     pub pod: Option<String>,
     /// The name of its pod's node
-    #[arg(long, env = "HIGHWATER_NODE", default_value = "")]
+    #[arg(long, env = "NODE_NAME", default_value = "")]
     pub node: String,
     /// The index that its Job gave it
     #[arg(long, env = "JOB_COMPLETION_INDEX")]
     pub completion_index: Option<u32>,
+}
+
+fn orphan_after(text: &str) -> Result<Nanos, String> {
+    let span: Nanos = text.parse().map_err(|error| format!("{error}"))?;
+    if span.to_std() < 3 * HEARTBEAT {
+        return Err("the harness pings every second; three of them may be late".into());
+    }
+    Ok(span)
 }
 
 /// Runs a generator: the harness's orders in, the record's lines out.
@@ -99,10 +110,21 @@ async fn run(args: Args) -> Result<(), String> {
     let (give, orders) = mpsc::channel(ORDERS_MAX);
     let (items, said) = mpsc::channel(ITEMS_MAX);
     let start_by = Instant::now() + args.start_deadline.to_std();
+    let mut late = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let work = tokio::spawn(Work { orders, items, terminate, start_by }.run());
-    agent::serve::<Generator>(listener, config, give, said)
-        .await
-        .map_err(|error| error.to_string())?;
+    let terminated = async {
+        late.recv().await;
+        sleep(TERMINATED_TIME).await;
+    };
+    tokio::select! {
+        served = agent::serve::<Generator>(listener, config, give, said) => {
+            served.map_err(|error| error.to_string())?;
+        }
+        () = terminated => {
+            let seconds = TERMINATED_TIME.as_secs();
+            return Err(format!("{TERMINATED}, and not all was told within {seconds} s"));
+        }
+    }
     // Everything was said, so the work is over.
     work.await.unwrap_or_else(|_| Err("the generator panicked".into()))
 }

@@ -133,7 +133,7 @@ pub struct OutcomeWindow {
     pub lag: hist::Encoded,
 }
 
-/// The generator's own state, once per second.
+/// A generator's own state, once per second.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
@@ -156,9 +156,9 @@ pub struct Sample {
     pub connects: u64,
     /// CPU time of the engine's threads so far.
     pub engine_cpu: u64,
-    /// CPU time of the harness so far, nanoseconds.
+    /// CPU time of the generator's process so far, nanoseconds.
     pub process_cpu: u64,
-    /// Open file descriptors of the harness; 0 if they cannot be counted here.
+    /// Open file descriptors of the generator's process; 0 if they cannot be counted there.
     pub descriptors: u64,
 }
 
@@ -184,7 +184,7 @@ pub struct Footer {
     pub limits: Limits,
 }
 
-/// The limits of the machine that a generator may run into.
+/// The limits of the machine that a generator may run into; of several, the least of each.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
@@ -194,6 +194,18 @@ pub struct Limits {
     pub descriptors: u64,
     /// Local ports to connect from.
     pub ports: u64,
+}
+
+impl Limits {
+    /// The least of both, each by itself. 0 is not known, and the other one counts.
+    pub fn least(&self, other: &Self) -> Self {
+        let least = |a: u64, b: u64| if a == 0 || b == 0 { a.max(b) } else { a.min(b) };
+        Self {
+            cores: least(self.cores, other.cores),
+            descriptors: least(self.descriptors, other.descriptors),
+            ports: least(self.ports, other.ports),
+        }
+    }
 }
 
 /// How a run ended.

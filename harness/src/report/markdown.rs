@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{clean, figures};
+use super::{clean, figures, phrases};
 use crate::analyze::{Analysis, Loss, Verdict};
 
 /// More causes than this are not listed.
@@ -45,14 +45,16 @@ fn write_all(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
     counts(out, analysis)?;
     losses(out, analysis)?;
     percentiles(out, analysis)?;
+    scaling(out, analysis)?;
     objectives(out, analysis)?;
     writeln!(
         out,
-        "<sub>Highwater, {} run, seed {}, path {}; {} pod-hours</sub>",
+        "<sub>Highwater, {} run, seed {}, path {}; {} pod-hours{}</sub>",
         analysis.backend.name(),
         analysis.seed,
         escape(&analysis.path),
-        figures::hours(analysis.pod_hours)
+        figures::hours(analysis.pod_hours),
+        phrases::cost(analysis).map(|cost| format!(", {cost}")).unwrap_or_default()
     )
 }
 
@@ -134,6 +136,19 @@ fn percentiles(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
         writeln!(out)?;
     }
     writeln!(out)
+}
+
+fn scaling(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
+    for (name, text) in [
+        ("Autoscaler", phrases::autoscaler(analysis)),
+        ("Time to scale", phrases::time_to_scale(analysis)),
+        ("Load", phrases::generators(analysis)),
+    ] {
+        if let Some(text) = text {
+            writeln!(out, "**{name}:** {}\n", escape(&text))?;
+        }
+    }
+    Ok(())
 }
 
 fn objectives(out: &mut String, analysis: &Analysis) -> std::fmt::Result {

@@ -14,6 +14,7 @@ pub mod clean;
 pub mod figures;
 pub mod html;
 pub mod markdown;
+pub mod phrases;
 pub mod text;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use super::{RenderOptions, chart, html, markdown, testkit, text};
-use crate::analyze::Analysis;
+use crate::analyze::{Analysis, Summary};
 
 mod properties;
 mod tags;
@@ -16,6 +16,7 @@ fn fixtures() -> Vec<(&'static str, Analysis)> {
         ("untrusted", testkit::untrusted()),
         ("aborted", testkit::aborted()),
         ("hostile", testkit::hostile()),
+        ("kube", testkit::kube()),
     ]
 }
 
@@ -51,6 +52,21 @@ fn reports_are_those_of_the_golden_files() {
         let mut json = serde_json::to_string_pretty(&model).expect("serialises");
         json.push('\n');
         golden(&format!("{name}.chart.json"), &json);
+        let summary = serde_json::to_string_pretty(&Summary::of(&analysis)).expect("serialises");
+        golden(&format!("{name}.summary.json"), &(summary + "\n"));
+    }
+}
+
+#[test]
+fn summaries_of_runs_without_a_cluster_say_nothing_of_one() {
+    for (name, analysis) in fixtures() {
+        let summary = serde_json::to_value(Summary::of(&analysis)).expect("serialises");
+        let told = ["autoscaler", "timeToScaleMs", "generators", "watchGaps"]
+            .map(|key| summary.get(key).is_some());
+        let is_kube = matches!(name, "kube" | "hostile");
+        assert_eq!(told, [is_kube; 4], "{name}");
+        let again: Summary = serde_json::from_value(summary).expect("it reads back");
+        assert_eq!(again, Summary::of(&analysis));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{clean, figures};
+use super::{clean, figures, phrases};
 use crate::analyze::{Analysis, Loss};
 
 /// More causes than this are only counted.
@@ -24,6 +24,9 @@ pub fn render(analysis: &Analysis) -> String {
     if !analysis.audit.trusted {
         distrust(&mut lines, &analysis.audit.reasons);
     }
+    if let Some(gaps) = phrases::gaps(analysis) {
+        lines.push("watch", &gaps);
+    }
     counts(&mut lines, analysis);
     for loss in analysis.losses.iter().take(LOSSES_MAX) {
         self::loss(&mut lines, loss);
@@ -42,7 +45,10 @@ pub fn render(analysis: &Analysis) -> String {
         "transitions",
         &figures::transitions(&analysis.transitions, figures::lost(&analysis.requests)),
     );
-    objectives(&mut lines, analysis);
+    let told = scaling(&mut lines, analysis);
+    // Where there is most to tell, the page is full.
+    let room = if analysis.audit.trusted { OBJECTIVES_MAX } else { OBJECTIVES_MAX - told };
+    objectives(&mut lines, analysis, room);
     if analysis.audit.trusted {
         let warnings = match analysis.audit.warnings.as_slice() {
             [] => String::new(),
@@ -108,11 +114,28 @@ fn loss(lines: &mut Lines, loss: &Loss) {
     }
 }
 
+/// Autoscaler, time to scale, and generators with the cost; how many lines that took, with that of
+/// the watch.
+fn scaling(lines: &mut Lines, analysis: &Analysis) -> usize {
+    let mut told = usize::from(!analysis.cluster.gaps.is_empty());
+    let mut push = |name: &str, text: Option<String>| {
+        if let Some(text) = text {
+            lines.push(name, &clean::line(&text));
+            told += 1;
+        }
+    };
+    push("autoscaler", phrases::autoscaler(analysis));
+    push("scale-up", phrases::time_to_scale(analysis));
+    let cost = || phrases::cost(analysis).map(|cost| format!("; {cost}")).unwrap_or_default();
+    push("load", phrases::generators(analysis).map(|text| text + &cost()));
+    told
+}
+
 /// Those that are missed first.
-fn objectives(lines: &mut Lines, analysis: &Analysis) {
+fn objectives(lines: &mut Lines, analysis: &Analysis, room: usize) {
     let mut objectives: Vec<_> = analysis.objectives.iter().collect();
     objectives.sort_by_key(|objective| objective.met);
-    for (index, objective) in objectives.iter().take(OBJECTIVES_MAX).enumerate() {
+    for (index, objective) in objectives.iter().take(room).enumerate() {
         let result = match (objective.met, objective.value) {
             (true, _) => "met",
             (false, Some(_)) => "MISSED",
@@ -124,8 +147,8 @@ fn objectives(lines: &mut Lines, analysis: &Analysis) {
             &format!("{result:<7}  {}: {shown}", clean::line(&objective.name)),
         );
     }
-    if let Some(more @ 1..) = objectives.len().checked_sub(OBJECTIVES_MAX) {
-        let met = objectives[OBJECTIVES_MAX..].iter().filter(|one| one.met).count();
+    if let Some(more @ 1..) = objectives.len().checked_sub(room) {
+        let met = objectives[room..].iter().filter(|one| one.met).count();
         lines.push("", &format!("and {more} more, {met} of them met"));
     }
 }

@@ -70,6 +70,7 @@ measures! {
     LatencyMax "latency.max" Nanos "Largest latency.",
     ServiceTimeP50 "service-time.p50" Nanos "Median time from sending to the last byte.",
     ServiceTimeP99 "service-time.p99" Nanos "99th percentile of the time from sending to the last byte.",
+    TimeToScale "time-to-scale" Nanos "The slowest scale-up by the autoscaler: from the metric's asking for more to the last new pod's endpoint.",
 }
 
 /// A bound: `0` and `<=0` allow 0, `<250ms` does not allow 250 ms itself.
@@ -275,6 +276,7 @@ mod tests {
                 r#"{"latency.p99":"<250ms","during":["hold-2"]}"#,
             ),
             (r#"{"error-rate":"<1%"}"#, r#"{"error-rate":"<1%"}"#),
+            (r#"{"time-to-scale":"<60s"}"#, r#"{"time-to-scale":"<1m"}"#),
         ];
         for (json, written) in rows {
             let objective: Objective = serde_json::from_str(json).expect(json);
@@ -302,6 +304,7 @@ mod tests {
             r#"{"error-rate":"NaN"}"#,
             r#"{"failed":0,"unsent":0}"#,
             r#"{"latency.p42":"<1s"}"#,
+            r#"{"time-to-scale":"<3"}"#,
         ] {
             assert!(serde_json::from_str::<Objective>(json).is_err(), "{json}");
         }

@@ -188,6 +188,10 @@ fn check_events(found: &mut Problems, scenario: &Scenario) {
         }
         if let Some(misbehave) = event.rollout.as_ref().and_then(|r| r.misbehave.as_ref()) {
             let path = format!("{path}.rollout.misbehave");
+            if scenario.target.workload.is_some() {
+                // Even an empty list would replace the container's arguments by ours.
+                found.add(path.as_str(), "goes with the bundled service; a workload is its own");
+            }
             target::check_misbehave(found, &path, &scenario.target, misbehave);
         }
         if let Some(rollout) = &event.rollout {

@@ -8,7 +8,7 @@ use crate::agent::{
 /// Pings in a row before anything else is done: enough for a quick one among them.
 const FIRST_READINGS: usize = 20;
 /// Readings of a later measurement; one per heartbeat, so one measurement in ten seconds.
-const LATER_READINGS: usize = 5;
+const LATER_READINGS: usize = 10;
 
 /// The pings of one agent.
 #[derive(Debug, Default)]

@@ -8,15 +8,13 @@ use super::{Driver, End, News, lost, pings::Measured};
 use crate::{
     agent::{
         Kind, frame,
-        protocol::{FromAgent, Item, ORDERS_MAX, ToAgent},
+        protocol::{FromAgent, HEARTBEAT, Item, ORDERS_MAX, ToAgent},
         wire::{Event, Wire},
     },
     clock::mono_ns,
 };
 
-/// Pings are this far apart; they also tell the agent that somebody is there.
-const HEARTBEAT: Duration = Duration::from_secs(2);
-/// A connection on which nothing came for this long is none any more: five heartbeats.
+/// A connection on which nothing came for this long is none any more: ten heartbeats.
 const SILENCE: Duration = Duration::from_secs(10);
 /// How long what an agent said is still read once its process is gone.
 const GONE_TIME: Duration = Duration::from_secs(2);
@@ -154,18 +152,17 @@ impl<K: Kind> Driver<K> {
         seq: u64,
         item: Item<K::Word>,
     ) -> Result<(), Left> {
-        if seq > self.received + 1 {
+        // The hello told what was received, so the agent goes on from there.
+        if seq != self.received + 1 {
             return Err(End::Lost(format!("item {seq} came after {}", self.received)).into());
         }
         let mut end = None;
-        if seq == self.received + 1 {
-            match item {
-                Item::Lines(lines) => self.tell(News::Lines(lines)).await?,
-                Item::Word(word) => self.tell(News::Word(word)).await?,
-                Item::Broken { reason } => end = Some(End::Lost(reason)),
-            }
-            self.received = seq;
+        match item {
+            Item::Lines(lines) => self.tell(News::Lines(lines)).await?,
+            Item::Word(word) => self.tell(News::Word(word)).await?,
+            Item::Broken { reason } => end = Some(End::Lost(reason)),
         }
+        self.received = seq;
         self.say(wire, &ToAgent::Ack { seq }).await?;
         end.map_or(Ok(()), |end| Err(end.into()))
     }

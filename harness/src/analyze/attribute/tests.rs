@@ -1,8 +1,18 @@
 //! Each rule with a small story of a pod.
 
+mod cluster;
+mod doubt;
+mod hidden;
+mod ingress;
+mod lives;
+mod properties;
+mod reports;
+mod strangers;
+
 use super::*;
 use highwater_model::{
     event::{DeleteReason, LifecyclePhase, ProbeKind, Signal, Source},
+    outcome::{Connection, HopError, Outcome},
     time::MILLISECOND,
 };
 
@@ -87,8 +97,12 @@ fn failure(ms: u64, outcome: Outcome, served: u64, opened_ms: u64) -> Failure {
 }
 
 fn cause_of(story: Story, failures: &[Failure]) -> Cause {
+    cause_on(Way::Direct, story, failures)
+}
+
+fn cause_on(way: Way, story: Story, failures: &[Failure]) -> Cause {
     let lives = Lives::of(&story.0);
-    attribute(failures, &story.0, &lives).last().expect("a failure").cause
+    attribute(failures, &story.0, &lives, way).last().expect("a failure").cause
 }
 
 fn refused(ms: u64) -> Failure {
@@ -170,9 +184,42 @@ fn refusals_are_told_apart_by_the_phase_of_their_pod() {
 }
 
 #[test]
-fn a_stranger_that_cuts_requests_as_it_ends_exits_abruptly() {
-    let failures = [failure(10_050, Outcome::EofReused, 3, 9_000), refused(11_000)];
-    assert_eq!(cause_of(deleted().exited(10_049, 0, None), &failures), Cause::AbruptExit);
+fn a_stranger_that_cuts_requests_in_work_as_it_ends_exits_abruptly() {
+    let broken = |sent: u64, outcome| Failure {
+        sent: Timestamp(sent * MILLISECOND),
+        ..failure(10_050, outcome, 3, 9_000)
+    };
+    let rows: [(&str, Vec<Failure>, Cause); 8] = [
+        ("long in work", vec![broken(10_010, Outcome::EofReused)], Cause::AbruptExit),
+        ("an answer", vec![broken(10_049, Outcome::Truncated)], Cause::AbruptExit),
+        ("two in work", vec![broken(10_046, Outcome::EofReused); 2], Cause::AbruptExit),
+        ("unread all that time", vec![broken(10_010, Outcome::ResetReused)], Cause::AbruptExit),
+        (
+            "right after it was sent",
+            vec![broken(10_049, Outcome::EofReused)],
+            Cause::TerminationRace,
+        ),
+        (
+            "right after they were sent",
+            vec![broken(10_049, Outcome::EofReused); 9],
+            Cause::TerminationRace,
+        ),
+        (
+            "one a little later, by the generator's own delay",
+            vec![broken(10_046, Outcome::EofReused)],
+            Cause::TerminationRace,
+        ),
+        (
+            "one much later among many right after",
+            [vec![broken(10_020, Outcome::EofReused)], vec![broken(10_049, Outcome::EofReused); 3]]
+                .concat(),
+            Cause::TerminationRace,
+        ),
+    ];
+    for (what, mut failures, cause) in rows {
+        failures.push(refused(11_000));
+        assert_eq!(cause_of(deleted().exited(10_049, 0, None), &failures), cause, "{what}");
+    }
 }
 
 #[test]
@@ -244,8 +291,10 @@ fn broken_connections_are_told_apart_by_what_ended_their_pod() {
 #[test]
 fn answers_time_outs_and_missing_endpoints_have_causes_of_their_own() {
     let nobody = Failure { pod: None, connection: None, ..refused(3_000) };
-    let gone = deleted().exited(10_010, 0, None).at(10_100, EventKind::PodGone { pod: "a".into() });
-    let rows: [(&str, Story, Failure, Cause); 6] = [
+    let gone =
+        || deleted().exited(10_010, 0, None).at(10_100, EventKind::PodGone { pod: "a".into() });
+    let lost = || running().at(5_000, EventKind::PodGone { pod: "a".into() });
+    let rows: [(&str, Story, Failure, Cause); 9] = [
         (
             "503 while draining",
             deleted(),
@@ -255,8 +304,26 @@ fn answers_time_outs_and_missing_endpoints_have_causes_of_their_own() {
         ("no endpoint", running(), nobody, Cause::NoReadyEndpoint),
         ("slow", running(), failure(9_000, Outcome::Timeout, 0, 4_000), Cause::Overload),
         (
-            "address gone",
-            gone,
+            "address gone after a deletion",
+            gone(),
+            failure(15_000, Outcome::ConnectTimeout, 0, 10_200),
+            Cause::TerminationRace,
+        ),
+        (
+            "no way to it after a deletion",
+            gone(),
+            failure(13_000, Outcome::ConnectUnreachable, 0, 10_200),
+            Cause::TerminationRace,
+        ),
+        (
+            "address gone after an exit without a drain",
+            deleted().exited(10_001, 143, Some(15)),
+            failure(15_000, Outcome::ConnectTimeout, 0, 10_200),
+            Cause::AbruptExit,
+        ),
+        (
+            "address gone, and nobody deleted it",
+            lost(),
             failure(15_000, Outcome::ConnectTimeout, 0, 10_200),
             Cause::Blackhole,
         ),
@@ -303,7 +370,8 @@ fn through_a_proxy_the_hop_decides() {
         (HopError::Timeout, Outcome::Status504, Cause::Overload),
         (HopError::ConnectOther, Outcome::Status502, Cause::ClientLimit),
     ] {
-        assert_eq!(cause_of(story(), &[with(error, outcome)]), cause, "{error:?}");
+        let failure = [with(error, outcome)];
+        assert_eq!(cause_on(Way::Proxy, story(), &failure), cause, "{error:?}");
     }
     // The client gave up; the proxy told of it under the request's id.
     let gone = EventKind::ClientGone { request_id: 7, hop: hop(HopError::ClientGone) };
@@ -313,8 +381,9 @@ fn through_a_proxy_the_hop_decides() {
         request_id: Some(7),
         ..failure(11_001, Outcome::Timeout, 5, 100)
     };
-    assert_eq!(cause_of(story().at(11_001, gone), std::slice::from_ref(&silent)), Cause::Overload);
-    assert_eq!(cause_of(story(), &[silent]), Cause::Unexplained, "without the proxy's word");
+    let left = story().at(11_001, gone);
+    assert_eq!(cause_on(Way::Proxy, left, std::slice::from_ref(&silent)), Cause::Overload);
+    assert_eq!(cause_on(Way::Proxy, story(), &[silent]), Cause::Unexplained, "without its word");
 }
 
 #[test]
@@ -322,7 +391,7 @@ fn unsent_requests_are_no_losses_of_the_target() {
     let story = running();
     let lives = Lives::of(&story.0);
     let unsent = [failure(3_000, Outcome::UnsentPorts, 0, 3_000)];
-    assert!(attribute(&unsent, &story.0, &lives).is_empty());
+    assert!(attribute(&unsent, &story.0, &lives, Way::Direct).is_empty());
 }
 
 #[test]

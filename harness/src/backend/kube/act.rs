@@ -1,5 +1,9 @@
-//! Doing to the target what the scenario says, one thing after the other, beside the run's loop:
-//! an API server that is away delays an action, and the record tells by how much.
+//! Doing to the target what the scenario says, beside the run's loop: an API server that is away
+//! delays an action, and the record tells by how much.
+//!
+//! Changes are made one after the other, since each is noted in the journal first. What may have
+//! to wait for something else (an eviction that a PodDisruptionBudget forbids, a signal in a
+//! container) goes on by itself and holds nothing up.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -23,6 +27,7 @@ use kube::{
 use serde_json::{Map, Value, json};
 use tokio::{
     sync::mpsc,
+    task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
 
@@ -98,16 +103,23 @@ struct Undo {
 
 /// Carries orders out until their sender is dropped; then gives the journal back.
 pub struct Actor {
-    client: Client,
-    subject: Subject,
+    hands: Hands,
     journal: Journal,
     undo: VecDeque<Undo>,
     reports: mpsc::Sender<Report>,
+    waiting: JoinSet<()>,
+}
+
+/// What acts without changing anything that would have to be put back.
+#[derive(Clone)]
+struct Hands {
+    client: Client,
+    subject: Subject,
 }
 
 impl std::fmt::Debug for Actor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Actor").field("subject", &self.subject).finish_non_exhaustive()
+        f.debug_struct("Actor").field("subject", &self.hands.subject).finish_non_exhaustive()
     }
 }
 
@@ -115,7 +127,8 @@ impl Actor {
     /// An actor with an empty journal.
     pub fn new(client: &Client, subject: Subject, reports: mpsc::Sender<Report>) -> Self {
         let journal = Journal::new(client, &subject.home);
-        Self { client: client.clone(), subject, journal, undo: VecDeque::new(), reports }
+        let hands = Hands { client: client.clone(), subject };
+        Self { hands, journal, undo: VecDeque::new(), reports, waiting: JoinSet::new() }
     }
 
     /// Takes orders until there are none to come; what is left to be put back.
@@ -134,17 +147,25 @@ impl Actor {
                     None => return self.journal,
                 },
                 () = due => self.put_back().await,
+                Some(_) = self.waiting.join_next(), if !self.waiting.is_empty() => {}
             }
         }
     }
 
     async fn take(&mut self, order: Order) {
-        let report = match self.act(&order).await {
-            Ok(()) => Report::Accepted(order.id),
-            Err(error) => Report::Refused(order.id, error.to_string()),
-        };
-        // The receiver is gone when the run is over.
-        let _ = self.reports.send(report).await;
+        if let Err(error) = self.prepare(&order).await {
+            return tell(&self.reports, order.id, Err(error)).await;
+        }
+        let (hands, reports) = (self.hands.clone(), self.reports.clone());
+        if order.may_wait() {
+            self.waiting.spawn(async move {
+                let done = hands.act(&order).await;
+                tell(&reports, order.id, done).await;
+            });
+        } else {
+            let done = hands.act(&order).await;
+            tell(&reports, order.id, done).await;
+        }
     }
 
     async fn put_back(&mut self) {
@@ -158,7 +179,67 @@ impl Actor {
         }
     }
 
-    async fn act(&mut self, order: &Order) -> Result<(), ClusterError> {
+    /// Notes what an order will change, and when it is to be put back.
+    async fn prepare(&mut self, order: &Order) -> Result<(), ClusterError> {
+        let subject = self.hands.subject.clone();
+        let (namespace, name) = (subject.namespace, subject.deployment);
+        let deployment = Changed::Deployment { namespace: namespace.clone(), name };
+        match &order.action {
+            Action::Rollout(_) if subject.is_users => {
+                self.journal.note(deployment, &["template"]).await
+            }
+            Action::Scale(_) if subject.is_users => {
+                self.journal.note(deployment, &["replicas"]).await
+            }
+            Action::PatchAutoscaler(patch) if subject.is_users => {
+                let Some(name) = subject.autoscaler else { return Ok(()) };
+                let spec = json!(patch);
+                let fields: Vec<&str> =
+                    spec.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+                self.journal.note(Changed::Autoscaler { namespace, name }, &fields).await
+            }
+            Action::DrainNode(drain) => {
+                let Some(name) = order.node.clone() else { return Ok(()) };
+                let changed = Changed::Node { name };
+                self.journal.note(changed.clone(), &["unschedulable"]).await?;
+                if let Some(lasts) = drain.for_ {
+                    self.put_back_after(changed, lasts);
+                }
+                Ok(())
+            }
+            Action::MetricsOutage(outage) => {
+                let changed = Changed::ApiService { name: METRICS_SERVICE.into() };
+                self.journal.note(changed.clone(), &["service"]).await?;
+                self.put_back_after(changed, outage.for_);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn put_back_after(&mut self, changed: Changed, lasts: Nanos) {
+        self.undo.push_back(Undo { at: Instant::now() + lasts.to_std(), changed });
+    }
+}
+
+async fn tell(reports: &mpsc::Sender<Report>, id: u32, done: Result<(), ClusterError>) {
+    let report = match done {
+        Ok(()) => Report::Accepted(id),
+        Err(error) => Report::Refused(id, error.to_string()),
+    };
+    // The receiver is gone when the run is over.
+    let _ = reports.send(report).await;
+}
+
+impl Order {
+    /// Whether it may have to wait for something, and so must not hold up what comes after it.
+    fn may_wait(&self) -> bool {
+        matches!(self.action, Action::Evict(_) | Action::DrainNode(_) | Action::Kill(_))
+    }
+}
+
+impl Hands {
+    async fn act(&self, order: &Order) -> Result<(), ClusterError> {
         let pod = || {
             order.pod.clone().ok_or_else(|| {
                 ClusterError::unfit("choosing a pod", "the target has none that runs")
@@ -167,29 +248,16 @@ impl Actor {
         match &order.action {
             Action::Rollout(rollout) => self.rollout(rollout, order.arguments.clone()).await,
             Action::Scale(scale) => {
-                self.note(&["replicas"]).await?;
                 let patch = json!({"spec": {"replicas": scale.replicas}});
                 self.patch_deployment("scaling the target", Patch::Merge(patch)).await
             }
             Action::Delete(_) => self.delete(&pod()?).await,
             Action::Kill(kill) => self.kill(&pod()?, kill.signal).await,
             Action::Evict(_) => self.evict(&pod()?).await,
-            Action::DrainNode(drain) => self.drain(order, drain.for_).await,
+            Action::DrainNode(_) => self.drain(order).await,
             Action::PatchAutoscaler(patch) => self.patch_autoscaler(patch).await,
-            Action::MetricsOutage(outage) => self.take_metrics(outage.for_).await,
+            Action::MetricsOutage(_) => self.take_metrics().await,
         }
-    }
-
-    /// Notes fields of the Deployment if it is the user's.
-    async fn note(&mut self, fields: &[&str]) -> Result<(), ClusterError> {
-        if !self.subject.is_users {
-            return Ok(());
-        }
-        let changed = Changed::Deployment {
-            namespace: self.subject.namespace.clone(),
-            name: self.subject.deployment.clone(),
-        };
-        self.journal.note(changed, fields).await
     }
 
     async fn patch_deployment(&self, doing: &str, patch: Patch<Value>) -> Result<(), ClusterError> {
@@ -201,11 +269,10 @@ impl Actor {
 
     /// `kubectl rollout restart`, with the changes of the revision.
     async fn rollout(
-        &mut self,
+        &self,
         rollout: &Rollout,
         arguments: Option<Vec<String>>,
     ) -> Result<(), ClusterError> {
-        self.note(&["template"]).await?;
         let mut container = Map::new();
         if let Some(image) = &rollout.image {
             container.insert("image".into(), json!(image));
@@ -253,15 +320,10 @@ impl Actor {
         }
     }
 
-    async fn drain(&mut self, order: &Order, lasts: Option<Nanos>) -> Result<(), ClusterError> {
+    async fn drain(&self, order: &Order) -> Result<(), ClusterError> {
         let Some(node) = order.node.clone() else {
             return Err(ClusterError::unfit("draining a node", "the target has no pod on any"));
         };
-        let changed = Changed::Node { name: node.clone() };
-        self.journal.note(changed.clone(), &["unschedulable"]).await?;
-        if let Some(lasts) = lasts {
-            self.undo.push_back(Undo { at: Instant::now() + lasts.to_std(), changed });
-        }
         let nodes: Api<Node> = Api::all(self.client.clone());
         let patch = Patch::Merge(json!({"spec": {"unschedulable": true}}));
         let params = PatchParams::default();
@@ -277,20 +339,12 @@ impl Actor {
         Ok(())
     }
 
-    async fn patch_autoscaler(&mut self, patch: &PatchAutoscaler) -> Result<(), ClusterError> {
+    async fn patch_autoscaler(&self, patch: &PatchAutoscaler) -> Result<(), ClusterError> {
         let doing = "patching the autoscaler";
         let Some(name) = self.subject.autoscaler.clone() else {
             return Err(ClusterError::unfit(doing, "no autoscaler has the target for its own"));
         };
         let spec = json!(patch);
-        if self.subject.is_users {
-            let fields: Vec<&str> =
-                spec.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-            let namespace = self.subject.namespace.clone();
-            self.journal
-                .note(Changed::Autoscaler { namespace, name: name.clone() }, &fields)
-                .await?;
-        }
         let autoscalers: Api<HorizontalPodAutoscaler> =
             Api::namespaced(self.client.clone(), &self.subject.namespace);
         let (params, patch) = (PatchParams::default(), Patch::Merge(json!({"spec": spec})));
@@ -298,18 +352,16 @@ impl Actor {
     }
 
     /// Leads the metrics API to a Service that is not there.
-    async fn take_metrics(&mut self, lasts: Nanos) -> Result<(), ClusterError> {
-        let changed = Changed::ApiService { name: METRICS_SERVICE.into() };
-        self.journal.note(changed.clone(), &["service"]).await?;
+    async fn take_metrics(&self) -> Result<(), ClusterError> {
         let services: Api<APIService> = Api::all(self.client.clone());
         let nowhere = json!({"spec": {"service": {
             "name": "highwater-metrics-outage", "namespace": self.subject.home,
         }}});
         let (params, patch) = (PatchParams::default(), Patch::Merge(nowhere));
         let doing = "taking the metrics API away";
-        call_again(ACTION, doing, || services.patch(METRICS_SERVICE, &params, &patch)).await?;
-        self.undo.push_back(Undo { at: Instant::now() + lasts.to_std(), changed });
-        Ok(())
+        call_again(ACTION, doing, || services.patch(METRICS_SERVICE, &params, &patch))
+            .await
+            .map(|_| ())
     }
 
     /// A signal to the container's process, from inside the container.

@@ -104,7 +104,7 @@ pub(super) async fn run(
 ) -> Result<Ended, BackendError> {
     let clock = RunClock::start();
     let cluster = options.access.connect(true).await?;
-    let begun = begin::begin(options, &cluster, plan, clock, sink).await?;
+    let begun = begin::begin(options, &cluster, plan).await?;
     let (messages, mut inbox) = mpsc::channel(MESSAGES_MAX);
     let (home, client) = (begun.home.clone(), cluster.client.clone());
     let opened = Driver::open(options, cluster, plan, sink, clock, begun, logs, messages).await;
@@ -113,16 +113,22 @@ pub(super) async fn run(
         Err(error) => {
             // Whatever was made by then is taken away again.
             let failures = close::give_back(&client, &home).await;
-            return Err(close::with(error, failures));
+            return Err(match failures.into_iter().next() {
+                None => error,
+                Some(failure) => close::both(error, &BackendError::NotRestored(failure)),
+            });
         }
     };
     let ended = driver.drive(&mut inbox, control).await;
     let end = driver.clock.now();
     let closed = driver.close(tasks).await;
-    let reason = ended?;
-    closed?;
     driver.sink.flush()?;
-    Ok(Ended { reason, end })
+    match (ended, closed) {
+        (Ok(reason), Ok(())) => Ok(Ended { reason, end }),
+        (Ok(_), Err(error)) => Err(error),
+        (Err(error), Ok(())) => Err(error),
+        (Err(error), Err(left)) => Err(close::both(error, &left)),
+    }
 }
 
 impl Driver<'_> {

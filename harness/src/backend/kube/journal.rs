@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+    api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -205,9 +205,26 @@ impl Journal {
         Ok(unless_gone(found)?.and_then(|mut object| object.data.get_mut("spec").map(Value::take)))
     }
 
+    /// Keeps what is left to be put back; an empty journal is deleted. What was put back must not
+    /// be put back again: by then it may be somebody's newer change.
+    async fn settle(&self) -> Result<(), ClusterError> {
+        if !self.entries.is_empty() {
+            return self.write().await;
+        }
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let params = DeleteParams::default();
+        let deleted = call_again(RESTORE, "deleting the journal of the run", || async {
+            maps.delete(names::JOURNAL, &params).await.map(|_| ())
+        });
+        unless_gone(deleted.await).map(|_| ())
+    }
+
     /// Puts everything back; what could not be, with the reason. The metrics API comes first:
     /// without it a namespace cannot be deleted.
     pub async fn restore(&mut self) -> Vec<ClusterError> {
+        if self.entries.is_empty() {
+            return Vec::new();
+        }
         self.entries.sort_by_key(|entry| match entry.changed {
             Changed::ApiService { .. } => 0,
             Changed::Node { .. } => 1,
@@ -223,6 +240,7 @@ impl Journal {
             }
         }
         self.entries = left;
+        failures.extend(self.settle().await.err());
         failures
     }
 
@@ -236,7 +254,7 @@ impl Journal {
         };
         self.restore_one(&self.entries[index].clone()).await?;
         self.entries.remove(index);
-        self.write().await
+        self.settle().await
     }
 
     async fn restore_one(&self, entry: &Entry) -> Result<(), ClusterError> {

@@ -37,11 +37,6 @@ use crate::{
     record::{BackendKind, Sink},
 };
 
-/// The image of this version, as `highwater image` names it.
-pub fn default_image() -> String {
-    format!("highwater.test/highwater:{}", env!("CARGO_PKG_VERSION"))
-}
-
 /// Which cluster, and how it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -107,6 +102,12 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
         return found(
             "target.command",
             "a command is started on this machine; deploy it, and name it as target.workload",
+        );
+    }
+    if target.workload.is_some() && scenario.autoscaler.is_some() {
+        return found(
+            "autoscaler",
+            "a workload has its own; to try other settings, use a patchAutoscaler event",
         );
     }
     if path.clients > 1 {

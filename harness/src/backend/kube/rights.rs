@@ -129,7 +129,7 @@ impl Needs {
         }
         let lease = &["create", "get", "patch", "delete"];
         rights.add(home, "coordination.k8s.io", "leases", lease);
-        rights.add(home, "", "configmaps", &["create", "get", "patch", "delete"]);
+        rights.add(home, "", "configmaps", &["create", "get", "list", "patch", "delete"]);
     }
 
     fn watching(&self, rights: &mut Rights) {
@@ -153,7 +153,8 @@ impl Needs {
 
     fn making(&self, rights: &mut Rights) {
         let home = Some(self.home.as_str());
-        let make = &["create", "delete"];
+        // What is made is found by its labels when it is deleted.
+        let make = &["create", "list", "delete"];
         if self.workload.is_none() || self.proxy {
             rights.add(home, "apps", "deployments", make);
             rights.add(home, "", "services", make);
@@ -167,7 +168,7 @@ impl Needs {
             rights.add(home, "apps", "deployments", &["get"]);
         }
         if self.self_scaling {
-            let verbs = &["get", "update", "patch"];
+            let verbs = &["get", "patch"];
             rights.add(home, "apps", "deployments/scale", verbs);
             let group = "flowcontrol.apiserver.k8s.io";
             for resource in ["flowschemas", "prioritylevelconfigurations"] {
@@ -188,7 +189,7 @@ impl Needs {
             }
         }
         if self.generators {
-            rights.add(home, "batch", "jobs", &["create", "get", "delete"]);
+            rights.add(home, "batch", "jobs", make);
         }
         if self.generators || self.proxy {
             rights.add(home, "", "pods", &["get", "list", "watch"]);
@@ -363,6 +364,25 @@ mod tests {
         assert!(has(&kills, "create pods/exec in namespace highwater"));
         assert!(has(&kills, "patch nodes in the cluster"));
         assert!(!has(&kills, "patch deployments.apps in namespace highwater"));
+    }
+
+    #[test]
+    fn what_is_made_can_be_found_and_deleted() {
+        let all = [Needs::all("highwater", Some("shop")), needs(&[]), needs(&["path={kind: l4}"])];
+        for rights in all.map(|needs| needs.rights()) {
+            let is_swept = |right: &&Right| {
+                // The Lease is deleted by its name; subresources are no objects.
+                right.verb == "create"
+                    && right.resource != "leases"
+                    && !right.resource.contains('/')
+            };
+            for made in rights.iter().filter(is_swept) {
+                for verb in ["list", "delete"] {
+                    let needed = Right { verb, ..made.clone() };
+                    assert!(rights.contains(&needed), "{needed}");
+                }
+            }
+        }
     }
 
     #[test]

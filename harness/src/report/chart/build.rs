@@ -2,10 +2,10 @@
 
 use super::{
     super::{clean, figures},
-    lanes,
+    cluster, lanes,
     model::{
-        Annotation, Band, ChartModel, Ink, Panel, Point, Scale, Series, Shape, TimeAxis, Unit,
-        ValuePanel,
+        Annotation, Band, ChartModel, DecisionMark, Ink, Panel, Point, Scale, Series, Shape,
+        TimeAxis, Unit, ValuePanel,
     },
     series::{self, Bucket},
     ticks,
@@ -45,8 +45,10 @@ pub fn build(analysis: &Analysis, columns: u32) -> ChartModel {
         panels.push(Panel::Values(latency(&buckets, step)));
     }
     if !timeline.replicas.is_empty() {
-        panels.push(Panel::Values(replicas(&timeline.replicas, &time, columns)));
+        panels.push(Panel::Values(replicas(analysis, &time, columns)));
     }
+    panels.extend(cluster::autoscaler(analysis, window).map(Panel::Values));
+    panels.extend(cluster::api(&analysis.cluster.api, window, step).map(Panel::Values));
     panels.extend(lanes::strays(timeline, window).map(Panel::Lanes));
     panels.extend(lanes::pods(timeline, window).map(Panel::Lanes));
     ChartModel {
@@ -57,6 +59,7 @@ pub fn build(analysis: &Analysis, columns: u32) -> ChartModel {
         phases: phases(analysis, &time),
         actions: actions(timeline, &time),
         quiet: quiet(timeline, &time),
+        gaps: cluster::gaps(&analysis.cluster.gaps, window),
         panels,
         time,
     }
@@ -143,11 +146,11 @@ fn window(step: u64) -> String {
     }
 }
 
-fn series(name: &str, ink: Ink, shape: Shape, points: Vec<Point>) -> Series {
+pub(super) fn series(name: &str, ink: Ink, shape: Shape, points: Vec<Point>) -> Series {
     Series { name: name.into(), ink, shape, points }
 }
 
-fn max(series: &[Series]) -> f64 {
+pub(super) fn max(series: &[Series]) -> f64 {
     series.iter().flat_map(|series| &series.points).fold(0.0, |max, point| point.2.max(max))
 }
 
@@ -166,6 +169,7 @@ fn requests(buckets: &[(u64, Bucket)], step: u64) -> ValuePanel {
         height: 110,
         axis: ticks::linear_axis(Unit::PerSecond, max(&series), 3.0),
         series,
+        decisions: Vec::new(),
     }
 }
 
@@ -190,6 +194,7 @@ fn lost(buckets: &[(u64, Bucket)], step: u64) -> Option<ValuePanel> {
         height: 52,
         axis: ticks::linear_axis(Unit::Count, max(&series), 2.0),
         series,
+        decisions: Vec::new(),
     })
 }
 
@@ -226,12 +231,14 @@ fn latency(buckets: &[(u64, Bucket)], step: u64) -> ValuePanel {
         height: 120,
         axis,
         series,
+        decisions: Vec::new(),
     }
 }
 
-fn replicas(points: &[ReplicaPoint], time: &TimeAxis, columns: u32) -> ValuePanel {
+fn replicas(analysis: &Analysis, time: &TimeAxis, columns: u32) -> ValuePanel {
+    let points = &analysis.timeline.replicas;
     let line = |name, ink, of: fn(&ReplicaPoint) -> u32| {
-        let steps = series::steps(points, (time.from, time.to, columns), of);
+        let steps = series::replica_steps(points, (time.from, time.to, columns), of);
         series(name, ink, Shape::Steps, steps)
     };
     let mut series = vec![
@@ -242,11 +249,25 @@ fn replicas(points: &[ReplicaPoint], time: &TimeAxis, columns: u32) -> ValuePane
     ];
     series
         .retain(|series| series.ink != Ink::Terminating || max(std::slice::from_ref(series)) > 0.0);
+    let decisions = cluster::decisions(
+        &analysis.autoscaling.decisions,
+        lanes::Window { from: time.from, to: time.to, columns },
+    );
+    let note = if decisions.is_empty() {
+        "every change"
+    } else {
+        "every change; triangles: decisions of the autoscaler"
+    };
     ValuePanel {
         title: "Replicas".into(),
-        note: "every change".into(),
+        note: note.into(),
         height: 84,
         axis: ticks::linear_axis(Unit::Pods, max(&series), 3.0),
         series,
+        // Named in the panel below.
+        decisions: decisions
+            .into_iter()
+            .map(|mark| DecisionMark { label: String::new(), ..mark })
+            .collect(),
     }
 }

@@ -17,6 +17,8 @@ const MARKS_MAX: usize = 6_000;
 const SPANS_MAX: usize = 8_000;
 /// Characters of a lane's name.
 const LABEL_CHARS: usize = 22;
+/// More nodes than this are not named.
+const NODES_MAX: usize = 6;
 /// Room that a name needs from line to line, in points.
 const LABEL_HEIGHT: u32 = 11;
 
@@ -30,12 +32,12 @@ pub(super) struct Window {
 
 impl Window {
     /// The part of `from..to` within the window, if any.
-    fn clip(self, from: f64, to: f64) -> Option<(f64, f64)> {
+    pub(super) fn clip(self, from: f64, to: f64) -> Option<(f64, f64)> {
         let (from, to) = (from.max(self.from), to.min(self.to));
         (from < to).then(|| (millis(from), millis(to)))
     }
 
-    fn column_width(self) -> f64 {
+    pub(super) fn column_width(self) -> f64 {
         (self.to - self.from) / f64::from(self.columns.max(1))
     }
 }
@@ -81,10 +83,13 @@ pub(super) fn pods(timeline: &Timeline, window: Window) -> Option<LanePanel> {
     });
     let pitch = pitch(lanes.len());
     label(&mut lanes, pitch);
-    let mut note = String::new();
+    let nodes = number_nodes(&drawn, &mut lanes);
+    let mut note = nodes.join(", ");
     if drawn.len() < timeline.pods.len() {
-        note = format!("{} of {} drawn, those with losses first", drawn.len(), timeline.pods.len());
+        let (drawn, all) = (drawn.len(), timeline.pods.len());
+        note = format!("{drawn} of {all} drawn, those with losses first; {note}");
     }
+    let note = note.trim_end_matches("; ").to_owned();
     Some(LanePanel {
         title: "Pods".into(),
         note,
@@ -92,6 +97,31 @@ pub(super) fn pods(timeline: &Timeline, window: Window) -> Option<LanePanel> {
         lanes,
         phases: phases.into_iter().map(look).collect(),
     })
+}
+
+/// Writes the number of its node into each lane's name, and names the numbers; nothing where nodes
+/// are not told.
+fn number_nodes(drawn: &[&PodLane], lanes: &mut [Lane]) -> Vec<String> {
+    let mut nodes: Vec<&str> = Vec::new();
+    for (pod, lane) in drawn.iter().zip(lanes) {
+        let Some(node) = pod.node.as_deref() else { continue };
+        let index = nodes.iter().position(|known| *known == node).unwrap_or_else(|| {
+            nodes.push(node);
+            nodes.len() - 1
+        });
+        let number = format!(" @{}", index + 1);
+        let room = LABEL_CHARS.saturating_sub(number.len());
+        lane.label = clean::shorten_middle(&clean::line(&pod.name), room) + &number;
+        lane.node = Some(index + 1);
+    }
+    let named = nodes.iter().enumerate().take(NODES_MAX);
+    let mut named: Vec<String> = named
+        .map(|(index, node)| format!("@{} {}", index + 1, clean::shorten(&clean::line(node), 24)))
+        .collect();
+    if nodes.len() > NODES_MAX {
+        named.push("…".into());
+    }
+    named
 }
 
 /// The pods that are drawn, in order of creation.
@@ -115,6 +145,7 @@ fn lane(pod: &PodLane, window: Window, phases: &[PodPhase]) -> Lane {
         .filter_map(|(from, to)| window.clip(from.as_secs_f64(), to.as_secs_f64()));
     Lane {
         label: clean::shorten_middle(&clean::line(&pod.name), LABEL_CHARS),
+        node: None,
         labelled: true,
         lost: pod.lost,
         spans: spans.collect(),
@@ -137,6 +168,7 @@ pub(super) fn strays(timeline: &Timeline, window: Window) -> Option<LanePanel> {
         .iter()
         .map(|(cause, marks)| Lane {
             label: clean::shorten(cause.title(), LABEL_CHARS),
+            node: None,
             labelled: true,
             lost: marks.iter().fold(0, |sum, mark| sum.saturating_add(mark.n)),
             spans: Vec::new(),
@@ -288,6 +320,7 @@ mod tests {
                 .map(|index| PodLane {
                     name: format!("pod-{index}"),
                     revision: 1,
+                    node: None,
                     spans: Vec::new(),
                     routed: Vec::new(),
                     lost: u64::from(index >= 490),
@@ -313,10 +346,36 @@ mod tests {
     }
 
     #[test]
+    fn nodes_are_numbered_and_named() {
+        let pod = |name: &str, node: Option<&str>| PodLane {
+            name: name.into(),
+            revision: 1,
+            node: node.map(Into::into),
+            spans: Vec::new(),
+            routed: Vec::new(),
+            lost: 0,
+        };
+        let timeline = Timeline {
+            pods: vec![
+                pod("checkout-7d9f8c6b5-x2x4p", Some("worker2")),
+                pod("b", Some("worker")),
+                pod("c", None),
+                pod("d", Some("worker2")),
+            ],
+            ..Timeline::default()
+        };
+        let panel = pods(&timeline, WINDOW).expect("there are pods");
+        let labels: Vec<&str> = panel.lanes.iter().map(|lane| lane.label.as_str()).collect();
+        assert_eq!(labels, ["checkout-…6b5-x2x4p @1", "b @2", "c", "d @1"]);
+        assert_eq!(panel.note, "@1 worker2, @2 worker");
+    }
+
+    #[test]
     fn lanes_with_losses_keep_their_names() {
         let mut lanes: Vec<Lane> = (0..10)
             .map(|index| Lane {
                 label: String::new(),
+                node: None,
                 labelled: true,
                 lost: u64::from(index == 3),
                 spans: Vec::new(),

@@ -8,6 +8,7 @@
 
 mod build;
 mod canvas;
+mod cluster;
 mod lanes;
 pub mod model;
 mod panels;

@@ -22,6 +22,9 @@ pub struct ChartModel {
     pub actions: Vec<Annotation>,
     /// Times without traffic, in seconds.
     pub quiet: Vec<(f64, f64)>,
+    /// Times in which nothing was heard of the cluster, in seconds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<(f64, f64)>,
     /// The panels from top to bottom.
     pub panels: Vec<Panel>,
 }
@@ -93,6 +96,21 @@ pub struct ValuePanel {
     pub axis: ValueAxis,
     /// Back to front.
     pub series: Vec<Series>,
+    /// Where the autoscaler decided.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<DecisionMark>,
+}
+
+/// A decision of the autoscaler, or several near each other.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DecisionMark {
+    /// The first of them.
+    pub at: f64,
+    /// Whether they ended in more replicas than they began with.
+    pub up: bool,
+    /// `2 → 6`; empty where only the mark is wanted.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub label: String,
 }
 
 /// An axis of values.
@@ -133,6 +151,10 @@ pub enum Unit {
     Nanoseconds,
     /// Pods.
     Pods,
+    /// Percent.
+    Percent,
+    /// Whatever a metric counts.
+    Amount,
 }
 
 /// A series of numbers.
@@ -165,7 +187,8 @@ pub enum Shape {
     Line,
     /// A bar per point, from lowest to highest.
     Bars,
-    /// Each value holds until the next.
+    /// Each value holds until the next; one that is not a number (`null` in JSON) says that there
+    /// is none until the next.
     Steps,
 }
 
@@ -203,6 +226,9 @@ pub struct PhaseKey {
 pub struct Lane {
     /// Its name, shortened.
     pub label: String,
+    /// The number of its node in the panel's note, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<usize>,
     /// Whether there is room for its name.
     pub labelled: bool,
     /// Requests lost in it.
@@ -287,4 +313,12 @@ inks! {
     PhaseDraining "phase-draining" "A pod that got SIGTERM.",
     PhaseExited "phase-exited" "A pod whose process ended.",
     Routed "routed" "While a pod could be chosen.",
+    Gap "gap" "Times in which nothing was heard of the cluster.",
+    GapEdge "gap-edge" "Begin and end of such a time.",
+    Decision "decision" "Where the autoscaler decided.",
+    Target "target" "What a metric aims at.",
+    MetricA "metric-a" "The first metric, or requests to the API server.",
+    MetricB "metric-b" "The second metric, or conflicts.",
+    MetricC "metric-c" "The third metric, or throttled requests.",
+    MetricD "metric-d" "The fourth metric.",
 }

@@ -3,7 +3,9 @@
 use super::{
     super::{clean, figures},
     canvas::{Anchor, At, Canvas, Label, text_width},
-    model::{Ink, LanePanel, PhaseKey, Point, Scale, Series, Shape, ValueAxis, ValuePanel},
+    model::{
+        DecisionMark, Ink, LanePanel, PhaseKey, Point, Scale, Series, Shape, ValueAxis, ValuePanel,
+    },
     svg::{Frame, LEFT},
 };
 
@@ -96,7 +98,7 @@ impl Key {
 const fn line_width(ink: Ink) -> f64 {
     match ink {
         Ink::P50 | Ink::Ready => 2.0,
-        Ink::P99 | Ink::Desired => 1.5,
+        Ink::P99 | Ink::Desired | Ink::MetricA | Ink::MetricB | Ink::MetricC | Ink::MetricD => 1.5,
         _ => 1.0,
     }
 }
@@ -130,6 +132,32 @@ pub(super) fn draw_values(canvas: &mut Canvas, plot: Plot, panel: &ValuePanel, s
         draw_series(canvas, plot, &panel.axis, series, step as f64);
     }
     canvas.line(Ink::Frame, 1.0, &[(LEFT, plot.bottom), (plot.right(), plot.bottom)]);
+    draw_decisions(canvas, plot, &panel.decisions);
+}
+
+/// A line and a triangle per decision, and below the plot what it was, where there is room.
+fn draw_decisions(canvas: &mut Canvas, plot: Plot, decisions: &[DecisionMark]) {
+    let mut free = LEFT;
+    for decision in decisions {
+        let x = plot.x(decision.at);
+        canvas.line(Ink::Decision, 1.0, &[(x, plot.top), (x, plot.bottom)]);
+        let (tip, foot) = if decision.up {
+            (plot.top - 4.0, plot.top + 3.0)
+        } else {
+            (plot.top + 3.0, plot.top - 4.0)
+        };
+        canvas.area(Ink::Decision, &[(x - 4.0, foot), (x + 4.0, foot), (x, tip)]);
+        let width = text_width(10.5, &decision.label);
+        let from = (x - width / 2.0).clamp(LEFT, (plot.right() - width).max(LEFT));
+        if !decision.label.is_empty() && from >= free {
+            canvas.text(
+                Label::new(Ink::Decision, 10.5),
+                (from, plot.bottom + 8.0),
+                &decision.label,
+            );
+            free = from + width + 6.0;
+        }
+    }
 }
 
 fn draw_series(canvas: &mut Canvas, plot: Plot, axis: &ValueAxis, series: &Series, step: f64) {
@@ -151,7 +179,12 @@ fn draw_series(canvas: &mut Canvas, plot: Plot, axis: &ValueAxis, series: &Serie
                 if let Some((_, last)) = path.last() {
                     path.push((plot.x(*at), *last));
                 }
-                path.push((plot.x(*at), y(*value)));
+                if value.is_nan() {
+                    canvas.line(series.ink, width, &path);
+                    path.clear();
+                } else {
+                    path.push((plot.x(*at), y(*value)));
+                }
             }
             if let Some((_, last)) = path.last() {
                 path.push((plot.right(), *last));

@@ -114,30 +114,33 @@ fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
-/// The steps of one of the numbers of replicas: only where it changes, and of many changes within
-/// one column the first, the lowest, the highest and the last, which draws the same picture.
-pub(super) fn steps(
+/// The steps of one of the numbers of replicas.
+pub(super) fn replica_steps(
     points: &[ReplicaPoint],
-    (from, to, columns): (f64, f64, u32),
+    window: (f64, f64, u32),
     of: impl Fn(&ReplicaPoint) -> u32,
 ) -> Vec<Point> {
-    let mut changes: Vec<(f64, u32)> = Vec::new();
-    for point in points {
-        let (at, value) = (point.at.as_secs_f64(), of(point));
-        if changes.last().is_none_or(|(_, last)| *last != value) {
+    steps(points.iter().map(|point| (point.at.as_secs_f64(), f64::from(of(point)))), window)
+}
+
+/// Steps of values by seconds, of which those that are not numbers say that there is none: only
+/// where they change, and of many changes within one column the first, the lowest, the highest and
+/// the last, which draws the same picture.
+pub(super) fn steps(
+    points: impl Iterator<Item = (f64, f64)>,
+    (from, to, columns): (f64, f64, u32),
+) -> Vec<Point> {
+    let mut changes: Vec<(f64, f64)> = Vec::new();
+    for (at, value) in points {
+        let same = |last: f64| last == value || (last.is_nan() && value.is_nan());
+        if !changes.last().is_some_and(|(_, last)| same(*last)) {
             changes.push((at, value));
         }
     }
     if changes.len() > 2 * columns as usize {
         changes = thin(&changes, from, (to - from) / f64::from(columns.max(1)));
     }
-    changes
-        .into_iter()
-        .map(|(at, value)| {
-            let value = f64::from(value);
-            Point(millis(at), value, value)
-        })
-        .collect()
+    changes.into_iter().map(|(at, value)| Point(millis(at), round(value), round(value))).collect()
 }
 
 /// A time in seconds, rounded to milliseconds.
@@ -145,12 +148,12 @@ pub(super) fn millis(at: f64) -> f64 {
     round(at)
 }
 
-fn thin(changes: &[(f64, u32)], from: f64, width: f64) -> Vec<(f64, u32)> {
+fn thin(changes: &[(f64, f64)], from: f64, width: f64) -> Vec<(f64, f64)> {
     let mut thinned = Vec::new();
     for column in changes.chunk_by(|a, b| {
         ((a.0 - from) / width).floor() as i64 == ((b.0 - from) / width).floor() as i64
     }) {
-        let extreme = |better: fn(u32, u32) -> bool| {
+        let extreme = |better: fn(f64, f64) -> bool| {
             let mut best = 0;
             for (index, change) in column.iter().enumerate() {
                 if better(change.1, column[best].1) {
@@ -217,9 +220,19 @@ mod tests {
                 ..ReplicaPoint::default()
             })
             .collect();
-        let steps = steps(&points, (0.0, 1.0, 10), |point| point.ready);
+        let steps = replica_steps(&points, (0.0, 1.0, 10), |point| point.ready);
         assert!(steps.len() <= 40, "{}", steps.len());
         assert!(steps.iter().any(|Point(at, _, high)| *high == 90.0 && *at == 0.5));
         assert!(steps.is_sorted_by_key(|point| point.0));
+    }
+
+    #[test]
+    fn values_that_are_missing_stay_missing_and_are_no_change() {
+        let values = [(1.0, 5.0), (2.0, 5.0), (3.0, f64::NAN), (4.0, f64::NAN), (5.0, 5.0)];
+        let steps = steps(values.into_iter(), (0.0, 10.0, 100));
+        assert_eq!(
+            serde_json::to_string(&steps).expect("JSON"),
+            "[[1.0,5.0,5.0],[3.0,null,null],[5.0,5.0,5.0]]"
+        );
     }
 }

@@ -21,6 +21,8 @@ const ACTION_ROW: f64 = 14.0;
 const ACTION_ROWS_MAX: usize = 6;
 /// Above each panel: its title and legend.
 const HEAD: f64 = 34.0;
+/// Gaps narrower than this have no lines at their ends.
+const GAP_EDGES: f64 = 8.0;
 /// Below the last panel: the axis.
 const FOOT: f64 = 44.0;
 
@@ -148,6 +150,14 @@ impl Frame {
         for (from, to) in &model.quiet {
             let (from, to) = (self.x(*from), self.x(*to));
             canvas.rect(Ink::Quiet, (from, plot.top), (to, plot.bottom));
+        }
+        for (from, to) in &model.gaps {
+            let (from, to) = (self.x(*from), self.x(*to));
+            canvas.rect(Ink::Gap, (from, plot.top), (to, plot.bottom));
+            // Two lines near each other would hide what is between them.
+            for x in [from, to].into_iter().filter(|_| to - from >= GAP_EDGES) {
+                canvas.line(Ink::GapEdge, 1.0, &[(x, plot.top), (x, plot.bottom)]);
+            }
         }
         for tick in &model.time.ticks {
             let x = self.x(tick.at);

@@ -132,6 +132,9 @@ pub(super) fn latency_axis(range: Option<(f64, f64)>) -> ValueAxis {
 
 /// The label of a mark: round values only.
 fn value(unit: Unit, at: f64) -> String {
+    if unit == Unit::Percent {
+        return format!("{} %", trim(at));
+    }
     if unit == Unit::Nanoseconds {
         return match at {
             v if v >= 1e9 => format!("{} s", trim(v / 1e9)),

@@ -1,6 +1,9 @@
 //! Verdict, trust and objectives: what a reader sees first.
 
-use super::{super::figures, writer::Html};
+use super::{
+    super::{figures, phrases},
+    writer::Html,
+};
 use crate::{
     analyze::{Analysis, Verdict, audit::AuditFact},
     record::EndReason,
@@ -51,6 +54,11 @@ fn caveat(html: &mut Html, analysis: &Analysis) {
             }
         };
         html.lit("</div>\n");
+    }
+    if let Some(gaps) = phrases::gaps(analysis) {
+        html.put("<div class=\"caveat\" role=\"note\"><p>", gaps, " ").lit(
+            "What happened is known by its effects. Requests were counted all the same.</p></div>\n",
+        );
     }
     let early = match analysis.end_reason {
         Some(EndReason::Completed) if analysis.verdict == Verdict::Aborted => "before it was done",

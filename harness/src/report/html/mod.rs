@@ -3,13 +3,16 @@
 //! 1. `head`: verdict, trust, objectives
 //! 2. `axis`: the run over time
 //! 3. `losses`: why requests were lost, and what stops it
-//! 4. `tables`: phases, latency, score, provenance
-//! 5. `help`: how to read it
+//! 4. `scaling`, `cluster`: the autoscaler's decisions, time to scale, what was seen of a cluster
+//! 5. `tables`: phases, latency, score, provenance
+//! 6. `help`: how to read it
 
 mod axis;
+mod cluster;
 mod head;
 mod help;
 mod losses;
+mod scaling;
 mod tables;
 pub(crate) mod writer;
 
@@ -53,6 +56,8 @@ pub fn render(
     html.lit("</div>\n");
     axis::axis(&mut html, analysis, options);
     losses::losses(&mut html, analysis);
+    scaling::scaling(&mut html, analysis);
+    cluster::cluster(&mut html, analysis);
     tables::phases(&mut html, analysis);
     tables::latency(&mut html, analysis);
     tables::score(&mut html, analysis);

@@ -57,6 +57,9 @@
     const over = point && series.shape !== "steps" && begin >= point[0] + data.step;
     if (!point || over) return series.unit === "count" ? "0" : "–";
     const [, low, high] = point;
+    if (high === null) return "–";
+    if (series.unit === "percent") return String(Math.round(high * 10) / 10) + " %";
+    if (series.unit === "amount") return String(Number(high.toPrecision(3)));
     if (series.unit === "count") return String(high - low);
     if (series.unit === "nanoseconds") {
       return low === high ? nanos(high) : nanos(low) + " to " + nanos(high);

@@ -1,6 +1,9 @@
 //! Phases, latency, score and provenance.
 
-use super::{super::figures, writer::Html};
+use super::{
+    super::{figures, phrases},
+    writer::Html,
+};
 use crate::{
     analyze::{Analysis, Percentiles},
     record::folder::Provenance,
@@ -91,6 +94,11 @@ pub(super) fn score(html: &mut Html, analysis: &Analysis) {
     let (replicas, transitions) = (analysis.replicas, &analysis.transitions);
     html.lit("<section id=\"score\"><h2>Scorecard</h2>\n<dl class=\"score\">")
         .put("<div><dt>pod-hours</dt><dd>", figures::hours(analysis.pod_hours), "</dd></div>")
+        .put(
+            "<div><dt>pod-seconds per 1,000 good requests</dt><dd>",
+            analysis.cost_per_thousand_good.map_or_else(|| figures::NONE.into(), phrases::amount),
+            "</dd></div>",
+        )
         .put("<div><dt>fewest ready</dt><dd>", replicas.min, "</dd></div>")
         .put("<div><dt>most replicas</dt><dd>", replicas.max, "</dd></div>")
         .put(

@@ -1,10 +1,15 @@
 //! Long runs with many pods.
 
-use highwater_model::time::Timestamp;
+use highwater_model::{
+    event::MetricUnit,
+    time::{Nanos, Timestamp},
+};
 
 use super::{Noise, at, lane, lossy, phase, requests, second};
 use crate::analyze::{
     ActionMark, Analysis, Cause, FailureMark, PodLane, ReplicaPoint, SecondPoint, Timeline,
+    autoscaler::{Autoscaling, Decision, MetricPoint, MetricSeries},
+    cluster::{Cluster, Gap},
 };
 
 /// An hour with fifty pods and 5,000 marks of failures.
@@ -49,7 +54,44 @@ pub(in super::super) fn hour() -> Analysis {
             })
             .collect(),
         timeline,
+        autoscaling: autoscaling(&mut noise),
+        cluster: Cluster {
+            gaps: (0..40)
+                .map(|index| Gap {
+                    from: at(80.0 * f64::from(index)),
+                    to: at(80.0 * f64::from(index) + 9.0),
+                    what: vec!["pods".into()],
+                    reason: "410 Gone".into(),
+                })
+                .collect(),
+            ..Cluster::default()
+        },
         ..lossy()
+    }
+}
+
+/// A reading every five seconds, and a decision every minute or two.
+fn autoscaling(noise: &mut Noise) -> Autoscaling {
+    let reading = |index: u32, current: u64| MetricPoint {
+        at: at(5.0 * f64::from(index)),
+        current: (index % 90 > 3).then_some(current as f64),
+        target: 50.0,
+    };
+    let points = (0..720).map(|index| reading(index, 30 + noise.below(60))).collect();
+    let decision = |index: u32| Decision {
+        at: at(75.0 * f64::from(index)),
+        precision: Nanos::ZERO,
+        from: 12 + (index + 3) % 4 * 3,
+        to: 12 + index % 4 * 3,
+        reason: "cpu resource utilization (percentage of request) above target".into(),
+        readings: Vec::new(),
+        changed: Vec::new(),
+        limited: None,
+    };
+    Autoscaling {
+        metrics: vec![MetricSeries { name: "cpu".into(), unit: MetricUnit::Percent, points }],
+        decisions: (1..48).map(decision).collect(),
+        ..Autoscaling::default()
     }
 }
 

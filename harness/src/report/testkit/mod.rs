@@ -2,6 +2,7 @@
 
 mod hostile;
 mod hour;
+mod kube;
 mod runs;
 
 use std::collections::BTreeMap;
@@ -17,12 +18,16 @@ use crate::{
         PhaseResult, PodLane, PodPhase, ReplicaPoint, ReplicaRange, Requests, SecondPoint, Span,
         Timeline, Transitions, Verdict,
         audit::{Audit, AuditFact},
+        autoscaler::Autoscaling,
+        cluster::Cluster,
+        scaling::PodStarts,
     },
     record::{BackendKind, EndReason, folder::Provenance},
 };
 
 pub(super) use hostile::{HOSTILE, hostile};
 pub(super) use hour::{day, hour};
+pub(super) use kube::{kube, kube_of};
 pub(super) use runs::{aborted, clean, lossy, untrusted};
 
 /// Numbers that look random and are always the same.
@@ -91,6 +96,7 @@ fn lane(name: &str, revision: u32, life: &[f64], end: f64) -> PodLane {
     PodLane {
         name: name.into(),
         revision,
+        node: None,
         spans: spans.filter(|span| span.from < span.to).collect(),
         routed: life.get(2).map(|ready| (at(ready + 0.3), at(routed_until))).into_iter().collect(),
         lost: 0,
@@ -126,6 +132,13 @@ pub(super) fn empty() -> Analysis {
         phases: Vec::new(),
         replicas: ReplicaRange::default(),
         pod_hours: 0.0,
+        cost_per_thousand_good: None,
+        autoscaling: Autoscaling::default(),
+        scale_ups: Vec::new(),
+        pod_starts: Vec::new(),
+        starts: PodStarts::default(),
+        actions: Vec::new(),
+        cluster: Cluster::default(),
         objectives: Vec::new(),
         audit: Audit { trusted: true, ..Audit::default() },
         timeline: Timeline::default(),

@@ -1,6 +1,9 @@
 //! Reports of analyses that make no sense: no panic, no broken page, no page without bound.
 
-use highwater_model::time::Timestamp;
+use highwater_model::{
+    event::{Event, EventKind, MetricReading, MetricUnit, Source},
+    time::{Nanos, Timestamp},
+};
 use proptest::{
     collection::vec,
     prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest},
@@ -68,8 +71,16 @@ fn pod() -> impl Strategy<Value = PodLane> {
         to,
         phase: PodPhase::ALL[phase],
     });
-    (name(), vec(span, 0..6), vec((instant(), instant()), 0..3), number())
-        .prop_map(|(name, spans, routed, lost)| PodLane { name, revision: 1, spans, routed, lost })
+    (name(), vec(span, 0..6), vec((instant(), instant()), 0..3), number()).prop_map(
+        |(name, spans, routed, lost)| PodLane {
+            name,
+            revision: 1,
+            node: None,
+            spans,
+            routed,
+            lost,
+        },
+    )
 }
 
 fn failure() -> impl Strategy<Value = FailureMark> {
@@ -111,9 +122,80 @@ fn timeline() -> impl Strategy<Value = Timeline> {
         })
 }
 
+fn event_kind() -> impl Strategy<Value = EventKind> {
+    let pod = || "[a-d]";
+    let decision = any::<[u32; 2]>().prop_map(|[from, to]| (from % 9, to % 9));
+    let status = (any::<[u32; 2]>(), any::<[f64; 2]>(), any::<bool>());
+    prop_oneof![
+        decision.prop_map(|(from, to)| EventKind::AutoscalerDecision {
+            from,
+            to,
+            reason: testkit::HOSTILE.into()
+        }),
+        status.prop_map(|(n, [current, target], known)| EventKind::AutoscalerStatus {
+            current: n[0],
+            desired: n[1] % 9,
+            metrics: vec![MetricReading {
+                name: "cpu".into(),
+                unit: MetricUnit::Percent,
+                current: known.then_some(current),
+                target,
+            }],
+            conditions: Vec::new(),
+        }),
+        (pod(), any::<u32>()).prop_map(|(pod, revision)| EventKind::PodCreated { pod, revision }),
+        pod().prop_map(|pod| EventKind::PodScheduled { node: pod.clone(), pod }),
+        pod().prop_map(|pod| EventKind::PodReady { pod }),
+        pod().prop_map(|pod| EventKind::PodGone { pod }),
+        pod().prop_map(|pod| EventKind::PodUnschedulable { message: name_of(&pod), pod }),
+        (pod(), instant()).prop_map(|(what, from)| EventKind::WatchGap {
+            reason: name_of(&what),
+            what,
+            from
+        }),
+        (pod(), vec(number(), 4)).prop_map(|(pod, n)| EventKind::ApiUse {
+            pod,
+            requests: n[0],
+            conflicts: n[1],
+            throttled: n[2],
+            errors: n[3],
+        }),
+        (pod(), vec(number(), 2)).prop_map(|(pod, n)| EventKind::PodMetrics {
+            pod,
+            cpu_nano: n[0],
+            memory: n[1],
+            window: Nanos(n[0]),
+        }),
+        (any::<[u32; 2]>(), number()).prop_map(|(n, unsent)| EventKind::GeneratorLost {
+            generator: n[0] % 4,
+            reason: testkit::HOSTILE.into(),
+            unsent,
+        }),
+    ]
+}
+
+fn name_of(pod: &str) -> String {
+    format!("{pod}{}", testkit::HOSTILE)
+}
+
+/// Events in any order, as a damaged record could hold them.
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = (instant(), number(), any::<bool>(), event_kind()).prop_map(
+        |(at, precision, is_coarse, kind)| Event {
+            at,
+            seq: precision,
+            source: Source::Api,
+            precision: is_coarse.then_some(Nanos(precision)),
+            stated: None,
+            kind,
+        },
+    );
+    vec(event, 0..40)
+}
+
 fn analysis() -> impl Strategy<Value = Analysis> {
-    (timeline(), vec(percentiles(), 3), vec(number(), 8), any::<[f64; 2]>(), name()).prop_map(
-        |(timeline, percentiles, n, floats, text)| {
+    ((timeline(), events()), vec(percentiles(), 3), vec(number(), 8), any::<[f64; 2]>(), name())
+        .prop_map(|((timeline, events), percentiles, n, floats, text)| {
             let mut analysis = testkit::hostile();
             analysis.timeline = timeline;
             analysis.latency = percentiles[0];
@@ -133,9 +215,15 @@ fn analysis() -> impl Strategy<Value = Analysis> {
             if n[0] % 2 == 0 {
                 analysis.losses.clear();
             }
+            let of_events = testkit::kube_of(events);
+            analysis.autoscaling = of_events.autoscaling;
+            analysis.scale_ups = of_events.scale_ups;
+            analysis.pod_starts = of_events.pod_starts;
+            analysis.starts = of_events.starts;
+            analysis.cluster = of_events.cluster;
+            analysis.cost_per_thousand_good = Some(floats[0]);
             analysis
-        },
-    )
+        })
 }
 
 proptest! {

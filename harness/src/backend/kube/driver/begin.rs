@@ -71,8 +71,6 @@ pub(super) async fn begin(
     options: &Options,
     cluster: &Cluster,
     plan: &Plan,
-    _clock: RunClock,
-    _sink: &mut dyn Sink,
 ) -> Result<Begun, BackendError> {
     let client = &cluster.client;
     let namespaces: Api<Namespace> = Api::all(client.clone());

@@ -65,15 +65,7 @@ pub(super) async fn give_back(client: &Client, home: &Home) -> Vec<ClusterError>
     left.err().into_iter().collect()
 }
 
-/// An error of the beginning, with what could not be taken away again after it.
-pub(super) fn with(error: BackendError, failures: Vec<ClusterError>) -> BackendError {
-    match failures.into_iter().next() {
-        None => error,
-        Some(failure) => BackendError::PartEnded {
-            part: "the beginning",
-            reason: format!(
-                "{error}; and it could not be undone ({failure}): run `highwater cleanup`"
-            ),
-        },
-    }
+/// Why a run ended, and what is left of it.
+pub(super) fn both(error: BackendError, left: &BackendError) -> BackendError {
+    BackendError::PartEnded { part: "the run", reason: format!("{error}; and {left}") }
 }

@@ -124,3 +124,16 @@ fn every_pod_meets_the_restricted_standard() {
         }
     }
 }
+
+#[test]
+fn an_image_that_no_registry_can_have_is_not_asked_for() {
+    for (image, policy) in [
+        ("highwater.test/highwater:1", "Never"),
+        ("registry.test:5000/highwater:1", "Never"),
+        ("ghcr.io/x/highwater:1", "IfNotPresent"),
+        ("localhost:5000/highwater.test/x:1", "IfNotPresent"),
+        ("highwater:1", "IfNotPresent"),
+    ] {
+        assert_eq!(pull_policy(image), policy, "{image}");
+    }
+}

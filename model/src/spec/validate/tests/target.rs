@@ -1,9 +1,45 @@
 //! Targets and their Deployments.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::format;
 
-use super::check_rows;
+use super::{check_rows, problems, sound};
+
+#[test]
+fn a_workload_is_taken_as_it_is() {
+    let with = |key: &str, value: Value| {
+        let mut target = json!({"workload": {"deployment": "web"}});
+        target[key] = value;
+        target
+    };
+    let alone = |rollout: Value| {
+        let mut scenario = sound();
+        scenario["target"] = json!({"workload": {"deployment": "web"}});
+        scenario["events"][0]["rollout"] = rollout;
+        scenario
+    };
+    check_rows(&[
+        ("/target", with("service", json!({})), "target.service", "does not go with"),
+        ("/target", with("command", json!(["a"])), "target.command", "does not go with"),
+        ("/target", with("misbehave", json!(["stay-ready"])), "target.misbehave", "does not go"),
+        ("/target", with("deployment", json!({"replicas": 2})), "target.deployment", "does not go"),
+        (
+            "/target",
+            json!({"workload": {"deployment": "Web"}}),
+            "target.workload.deployment",
+            "name",
+        ),
+        (
+            "",
+            alone(json!({"misbehave": []})),
+            "events[0].rollout.misbehave",
+            "a workload is its own",
+        ),
+    ]);
+    let fine = alone(json!({"image": "shop/web:2", "env": [{"name": "A", "value": "1"}]}));
+    let fine = serde_json::from_value(fine).expect("a scenario");
+    assert_eq!(problems(&fine), []);
+}
 
 #[test]
 fn targets_that_contradict_themselves_are_refused() {

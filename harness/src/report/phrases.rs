@@ -1,0 +1,209 @@
+//! Sentences about autoscaler and cluster that several reports share.
+
+use highwater_model::{
+    event::{MetricReading, MetricUnit},
+    time::Nanos,
+};
+
+use super::figures::{self, NONE};
+use crate::{
+    analyze::{
+        Analysis,
+        scaling::{Progress, ScaleUp, Stage, Took, slowest_of},
+    },
+    record::BackendKind,
+};
+
+/// What the autoscaler decided: `5 decisions: 4 up, 1 down; 2 held back by a limit`; `None`
+/// without one.
+pub fn autoscaler(analysis: &Analysis) -> Option<String> {
+    let known = &analysis.autoscaling;
+    if !known.is_known() {
+        return None;
+    }
+    let decisions = known.decisions.len() as u64;
+    if decisions == 0 {
+        return Some("no decision".into());
+    }
+    let mut text = format!(
+        "{}: {} up, {} down",
+        figures::counted(decisions, "decision"),
+        known.scale_ups(),
+        known.scale_downs()
+    );
+    if let limited @ 1.. = known.limited() {
+        text.push_str(&format!("; {limited} held back by a limit"));
+    }
+    Some(text)
+}
+
+/// The slowest scale-up in stages; `None` without any.
+pub fn time_to_scale(analysis: &Analysis) -> Option<String> {
+    let up = slowest_of(&analysis.scale_ups)?;
+    let least = if up.progress == Progress::Incomplete { "at least " } else { "" };
+    let mut text = format!("{least}{} ({} → {}", span(&up.took), up.from, up.to);
+    match analysis.scale_ups.len() {
+        1 => text.push(')'),
+        n => text.push_str(&format!(", the slowest of {n})")),
+    }
+    let known = Stage::ALL.iter().zip(&up.stages).skip(1);
+    let parts: Vec<String> = known
+        .filter_map(|(stage, took)| Some(format!("{} {}", stage.name(), span(took.as_ref()?))))
+        .collect();
+    if !parts.is_empty() {
+        text.push_str(&format!(": {}", parts.join(", ")));
+    }
+    if let Some(lag) = &up.stages[0] {
+        text.push_str(&format!("; the metric was {} behind the load", span(lag)));
+    }
+    Some(text)
+}
+
+/// How long something took.
+pub fn span(took: &Took) -> String {
+    if took.span == Nanos::ZERO { "0 s".into() } else { figures::nanos(took.span.0) }
+}
+
+/// How long a stage took; [`NONE`] if it is not known.
+pub fn stage(up: &ScaleUp, index: usize) -> String {
+    up.stages[index].as_ref().map_or_else(|| NONE.into(), span)
+}
+
+/// The generators: `2 generators, 1 lost with 120 requests unsent`; `None` if the load came from
+/// the harness.
+pub fn generators(analysis: &Analysis) -> Option<String> {
+    let all = &analysis.cluster.generators;
+    if all.is_empty() {
+        return None;
+    }
+    let mut text = figures::counted(all.len() as u64, "generator");
+    let lost: Vec<_> = all.iter().filter_map(|generator| generator.lost.as_ref()).collect();
+    if !lost.is_empty() {
+        let unsent = lost.iter().fold(0u64, |sum, lost| sum.saturating_add(lost.unsent));
+        let unsent = figures::counted(unsent, "request");
+        text.push_str(&format!(", {} lost with {unsent} unsent", lost.len()));
+    }
+    Some(text)
+}
+
+/// The times without news; `None` if there are none.
+pub fn gaps(analysis: &Analysis) -> Option<String> {
+    let gaps = &analysis.cluster.gaps;
+    let longest = gaps.iter().map(|gap| gap.to.since(gap.from)).max()?;
+    let deaf = figures::nanos(analysis.cluster.deaf().0);
+    let times = match gaps.len() {
+        1 => format!("for {deaf}"),
+        n => format!("for {deaf} in {n} gaps"),
+    };
+    Some(format!(
+        "Nothing was heard of the cluster {times}: times of its own acts then are late by up to {}.",
+        figures::nanos(longest.0)
+    ))
+}
+
+/// What pods cost for good answers; `None` without any.
+pub fn cost(analysis: &Analysis) -> Option<String> {
+    let cost = analysis.cost_per_thousand_good.filter(|cost| cost.is_finite())?;
+    Some(format!("{} pod-seconds per 1,000 good requests", amount(cost)))
+}
+
+/// A metric and its target: `cpu 180 % (target 50 %)`.
+pub fn reading(metric: &MetricReading) -> String {
+    let value = |value: f64| match metric.unit {
+        MetricUnit::Percent => format!("{} %", amount(value)),
+        MetricUnit::AverageValue | MetricUnit::Value => amount(value),
+    };
+    let current = metric.current.map_or_else(|| "unknown".into(), value);
+    let per_pod = if metric.unit == MetricUnit::AverageValue { " per pod" } else { "" };
+    format!("{} {current}{per_pod} (target {})", metric.name, value(metric.target))
+}
+
+/// Any number with three significant digits, and a letter for thousands from 100,000 on.
+pub fn amount(value: f64) -> String {
+    let (value, letter) = match value.abs() {
+        v if !v.is_finite() => return NONE.into(),
+        v if v >= 1e15 => return format!("{value:.2e}"),
+        v if v >= 1e9 => (value / 1e9, "G"),
+        v if v >= 1e6 => (value / 1e6, "M"),
+        v if v >= 1e5 => (value / 1e3, "k"),
+        _ => (value, ""),
+    };
+    let decimals = match value.abs() {
+        0.0 => 0,
+        v if v < 1e-6 => return format!("{value:.2e}"),
+        v => (2 - v.log10().floor() as i32).max(0) as usize,
+    };
+    let text = format!("{value:.decimals$}");
+    let text = if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        text.as_str()
+    };
+    format!("{text}{letter}")
+}
+
+/// Where the times of the axis come from; `None` where all are of one clock.
+pub fn times(analysis: &Analysis) -> Option<String> {
+    if analysis.backend != BackendKind::Kube {
+        return None;
+    }
+    let times = &analysis.cluster.times;
+    let all = times.exact.saturating_add(times.fine).saturating_add(times.coarse);
+    let mut text = String::from(
+        "Requests are timed by the generators. Pods, endpoints and the autoscaler belong to \
+         Kubernetes: their times are those at which they were seen through the API server, or its \
+         own, which are whole seconds.",
+    );
+    if times.fine.saturating_add(times.coarse) > 0 {
+        text.push_str(&format!(
+            " Of {}, {} may be off by 1 s or more, the worst by {}.",
+            figures::counted(all, "event"),
+            figures::count(times.coarse),
+            figures::nanos(times.worst.0)
+        ));
+    }
+    let clocks = analysis.cluster.generators.iter().map(|generator| generator.uncertainty).max();
+    if let Some(clocks) = clocks.filter(|clocks| clocks.0 > 0) {
+        text.push_str(&format!(
+            " The generators' clocks were brought together to within {}.",
+            figures::nanos(clocks.0)
+        ));
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_any_size_are_short() {
+        let rows = [
+            (0.0, "0"),
+            (50.0, "50"),
+            (182.34, "182"),
+            (0.1823, "0.182"),
+            (12.5, "12.5"),
+            (20_000.0, "20000"),
+            (523_000_000.0, "523M"),
+            (1e-9, "1.00e-9"),
+            (1e20, "1.00e20"),
+            (f64::NAN, NONE),
+            (f64::INFINITY, NONE),
+            (-0.25, "-0.25"),
+        ];
+        for (value, shown) in rows {
+            assert_eq!(amount(value), shown);
+        }
+    }
+
+    #[test]
+    fn readings_say_their_unit() {
+        let reading = |unit, current| {
+            super::reading(&MetricReading { name: "cpu".into(), unit, current, target: 50.0 })
+        };
+        assert_eq!(reading(MetricUnit::Percent, Some(181.2)), "cpu 181 % (target 50 %)");
+        assert_eq!(reading(MetricUnit::AverageValue, Some(9.0)), "cpu 9 per pod (target 50)");
+        assert_eq!(reading(MetricUnit::Value, None), "cpu unknown (target 50)");
+    }
+}
