@@ -9,7 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    doctor, generator, image, init, proxy, record, report, run, scenario, watch,
+    doctor, fidelity, generator, image, init, proxy, record, report, run, scenario, watch,
 };
 
 /// Objectives met.
@@ -74,6 +74,9 @@ enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Runs of the same scenarios on several backends, side by side on one page
+    #[command(hide = true)]
+    Fidelity(fidelity::Args),
     /// The bundled target service
     #[command(hide = true)]
     TargetService(Box<target_service::Args>),
@@ -271,6 +274,7 @@ pub fn main() -> ExitCode {
             );
             ExitCode::SUCCESS
         }
+        Command::Fidelity(args) => ExitCode::from(fidelity::main(&args)),
         Command::TargetService(args) => target_service::main_with(*args),
         Command::Proxy(args) => proxy::main_with(args),
         Command::Init { command } => init::main(&command),

@@ -174,11 +174,23 @@ fn make_folder(args: &RunArgs, name: &str) -> Result<PathBuf, RunError> {
 }
 
 fn footer(ended: &Result<crate::backend::Ended, crate::backend::BackendError>) -> Footer {
-    let (reason, end, message) = match ended {
-        Ok(ended) => (ended.reason, ended.end, String::new()),
-        Err(error) => (EndReason::Failed, Timestamp::ZERO, error.to_string()),
-    };
-    Footer { end, reason, message, lines: 0, limits: limits::of_machine() }
+    let here = limits::of_machine;
+    match ended {
+        Ok(ended) => Footer {
+            end: ended.end,
+            reason: ended.reason,
+            message: String::new(),
+            lines: 0,
+            limits: ended.limits.clone().unwrap_or_else(here),
+        },
+        Err(error) => Footer {
+            end: Timestamp::ZERO,
+            reason: EndReason::Failed,
+            message: error.to_string(),
+            lines: 0,
+            limits: here(),
+        },
+    }
 }
 
 /// Counts Ctrl-C and SIGTERM from a thread of its own, whatever the backend does meanwhile.

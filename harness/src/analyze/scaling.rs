@@ -109,6 +109,11 @@ pub struct Took {
 }
 
 impl Took {
+    /// Whether it may be off by so much of itself that a reader must know.
+    pub fn is_uncertain(&self) -> bool {
+        self.precision.0 > self.span.0 / 10
+    }
+
     fn between(from: Moment, to: Moment) -> Self {
         Self { span: to.at.since(from.at), precision: from.precision + to.precision }
     }

@@ -12,7 +12,7 @@ use highwater_model::time::Nanos;
 
 use crate::{
     plan::{Plan, PlanError},
-    record::{BackendKind, EndReason, Sink, WriteError},
+    record::{BackendKind, EndReason, Limits, Sink, WriteError},
 };
 
 /// A place where a plan is carried out: virtual time, processes of this machine, a cluster.
@@ -52,6 +52,8 @@ pub struct Ended {
     pub reason: EndReason,
     /// When, on the run's axis.
     pub end: highwater_model::time::Timestamp,
+    /// The least of the generators' limits, where they are not this process.
+    pub limits: Option<Limits>,
 }
 
 /// What comes in and goes out beside the record while a run goes on.

@@ -185,7 +185,7 @@ pub struct Footer {
 }
 
 /// The limits of the machine that a generator may run into; of several, the least of each.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
     /// Processors.

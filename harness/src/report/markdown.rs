@@ -172,7 +172,7 @@ fn objectives(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
 }
 
 /// One line of text in which nothing is markup, a mention, a link or a reference.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in clean::line(text).chars() {
         match c {
@@ -191,7 +191,7 @@ fn escape(text: &str) -> String {
 }
 
 /// A name in a code span that it cannot close.
-fn code(name: &str) -> String {
+pub(super) fn code(name: &str) -> String {
     let name = clean::line(name).replace('|', "\\|");
     let ticks = "`".repeat(longest_run(&name) + 1);
     let pad =

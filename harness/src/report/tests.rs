@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf};
 use super::{RenderOptions, chart, html, markdown, testkit, text};
 use crate::analyze::{Analysis, Summary};
 
+mod fidelity;
 mod properties;
 mod tags;
 

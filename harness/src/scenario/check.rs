@@ -222,7 +222,7 @@ impl<'s> Checker<'s> {
             Meaning::Text(_) => takes("string"),
             Meaning::Null => takes("null"),
             Meaning::Bool(_) => takes("boolean"),
-            Meaning::Int(_) => words.is_empty() && (takes("integer") || takes("number")),
+            Meaning::Int(_) => takes("integer") || takes("number"),
             Meaning::Float(_) => takes("number"),
             Meaning::NotFinite => false,
         };

@@ -3,7 +3,7 @@
 mod contract;
 mod hostile;
 
-use highwater_model::spec::Misbehaviour;
+use highwater_model::spec::{Generators, Misbehaviour};
 
 use super::*;
 
@@ -230,6 +230,21 @@ fn overrides_change_the_scenario_and_are_named_in_its_faults() {
     ] {
         let told = load_sound(SOUND, &[set]).expect_err(set).to_string();
         assert_eq!(told, expected);
+    }
+}
+
+#[test]
+fn a_number_or_a_word_is_either() {
+    for (value, expected) in [
+        ("2", Some(Generators::Pods(2))),
+        ("local", Some(Generators::Local)),
+        ("0", None),
+        ("1.5", None),
+        ("locale", None),
+    ] {
+        let loaded = load_sound(SOUND, &[&format!("traffic.generators={value}")]);
+        let found = loaded.ok().and_then(|loaded| loaded.scenario.traffic.generators);
+        assert_eq!(found, expected, "{value}");
     }
 }
 

@@ -47,12 +47,13 @@ impl<'a> Account<'a> {
         let reviews: Vec<Value> = rights.iter().map(|right| self.review(right)).collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": reviews});
         let create = ["create", "--filename", "-", "--output", "json"];
-        let answers = kubectl_with(&create, &list.to_string());
-        let answers: Value = serde_json::from_str(&answers).unwrap();
-        let answers = answers["items"].as_array().unwrap();
+        let printed = kubectl_with(&create, &list.to_string());
+        // One document after the other.
+        let answers = serde_json::Deserializer::from_str(&printed).into_iter::<Value>();
+        let answers: Vec<Value> = answers.map(Result::unwrap).collect();
         assert_eq!(answers.len(), rights.len());
         let allowed = |answer: &Value| answer["status"]["allowed"] == true;
-        let pairs = rights.iter().zip(answers).filter(|(_, answer)| allowed(answer));
+        let pairs = rights.iter().zip(&answers).filter(|(_, answer)| allowed(answer));
         pairs.map(|(right, _)| right.to_string()).collect()
     }
 

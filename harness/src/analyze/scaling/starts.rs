@@ -41,7 +41,7 @@ impl PodStart {
         self.serving.is_none() && self.deleted.is_some()
     }
 
-    /// What each of its own stages took, in the order of [`Stage::OF_POD`]; `None` if unknown.
+    /// What each of its own stages took, in the order of [`super::Stage::OF_POD`]; `None` if unknown.
     /// Where nodes are not told, the start counts from the creation.
     fn stages(&self) -> [Option<Took>; 4] {
         let created = Some(self.created);
@@ -119,7 +119,7 @@ pub struct PodStarts {
     pub pods: u64,
     /// Of these, how many took traffic.
     pub served: u64,
-    /// By stage of [`Stage::OF_POD`].
+    /// By stage of [`super::Stage::OF_POD`].
     pub stages: [StartStage; 4],
     /// From creation to traffic.
     pub total: StartStage,

@@ -37,7 +37,7 @@ use crate::{
     backend::{BackendError, Control, Ended, Progress},
     clock::RunClock,
     plan::{Plan, PlannedAction},
-    record::{EndReason, Line, Sink},
+    record::{EndReason, Limits, Line, Sink},
 };
 
 use loads::Load;
@@ -80,6 +80,8 @@ struct Driver<'a> {
     orders: Option<mpsc::Sender<act::Order>>,
     load: Option<Load>,
     generators_ready: BTreeSet<u32>,
+    /// The least of the generators' limits.
+    limits: Option<Limits>,
     actions: VecDeque<PlannedAction>,
     awaited: Vec<Awaited>,
     phases: VecDeque<(Timestamp, String)>,
@@ -124,7 +126,7 @@ pub(super) async fn run(
     let closed = driver.close(tasks).await;
     driver.sink.flush()?;
     match (ended, closed) {
-        (Ok(reason), Ok(())) => Ok(Ended { reason, end }),
+        (Ok(reason), Ok(())) => Ok(Ended { reason, end, limits: driver.limits.clone() }),
         (Ok(_), Err(error)) => Err(error),
         (Err(error), Ok(())) => Err(error),
         (Err(error), Err(left)) => Err(close::both(error, &left)),

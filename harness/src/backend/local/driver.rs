@@ -83,7 +83,7 @@ pub(super) async fn run(
     driver.teardown().await;
     let reason = ended?;
     driver.sink.flush()?;
-    Ok(Ended { reason, end: driver.clock.now() })
+    Ok(Ended { reason, end: driver.clock.now(), limits: None })
 }
 
 impl<'a> Driver<'a> {

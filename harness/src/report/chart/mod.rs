@@ -3,12 +3,15 @@
 //! 1. [`model`]: what is to be seen, as plain data, built by [`build()`]
 //! 2. [`svg`]: the drawing
 //!
+//! [`compare`] builds a model of several runs.
+//!
 //! The model is thinned to the width of the picture: counts are summed, of latencies the lowest
 //! and the highest stay, failures near each other become one mark with their number.
 
 mod build;
 mod canvas;
 mod cluster;
+pub mod compare;
 mod lanes;
 pub mod model;
 mod panels;

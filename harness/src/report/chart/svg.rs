@@ -40,6 +40,12 @@ impl Svg {
         &self.markup
     }
 
+    /// The picture as a file that stands by itself, with colours of its own.
+    pub fn alone(&self, style: &'static str) -> String {
+        let (head, body) = self.markup.split_once('>').unwrap_or((&self.markup, ""));
+        format!("{head} xmlns=\"http://www.w3.org/2000/svg\"><style>{style}</style>{body}\n")
+    }
+
     /// Where the plot begins and ends, as shares of the picture's width.
     pub const fn plot(&self) -> (f64, f64) {
         self.plot

@@ -8,7 +8,7 @@ use crate::{
     analyze::{
         Analysis,
         autoscaler::Decision,
-        scaling::{COARSE, Progress, ScaleUp, Stage, StartStage},
+        scaling::{COARSE, Progress, ScaleUp, Stage, StartStage, Took},
     },
     record::BackendKind,
 };
@@ -119,8 +119,8 @@ fn scale_up(html: &mut Html, up: &ScaleUp) {
         .put("", up.to.saturating_sub(up.from), "</td>");
     for index in 0..Stage::ALL.len() {
         html.put("<td class=\"num\">", phrases::stage(up, index), "");
-        if let Some(took) = up.stages[index].filter(|took| took.precision >= COARSE) {
-            html.put(" <small>± ", figures::nanos(took.precision.0), "</small>");
+        if let Some(took) = up.stages[index].filter(Took::is_uncertain) {
+            html.put("<br><small>± ", figures::nanos(took.precision.0), "</small>");
         }
         html.lit("</td>");
     }

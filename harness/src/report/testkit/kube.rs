@@ -39,9 +39,14 @@ pub(in super::super) fn kube() -> Analysis {
 
 /// The same without its requests, which is made much faster.
 pub(super) fn kube_without_requests() -> Analysis {
+    analyze(&kube_record()).expect("the record is sound")
+}
+
+/// Its record, without its requests.
+pub(in super::super) fn kube_record() -> RunRecord {
     let mut record = RunRecord::new(header());
     events(&mut record);
-    analyze(&record).expect("the record is sound")
+    record
 }
 
 /// What comes of other events than its own, in a record that was cut off.

@@ -27,7 +27,7 @@ use crate::{
 
 pub(super) use hostile::{HOSTILE, hostile};
 pub(super) use hour::{day, hour};
-pub(super) use kube::{kube, kube_of};
+pub(super) use kube::{kube, kube_of, kube_record};
 pub(super) use runs::{aborted, clean, lossy, untrusted};
 
 /// Numbers that look random and are always the same.

@@ -167,6 +167,7 @@ impl<'a> Driver<'a> {
             orders: Some(orders),
             load: None,
             generators_ready: BTreeSet::new(),
+            limits: None,
             actions: plan.actions.iter().cloned().collect(),
             awaited: Vec::new(),
             phases: std::collections::VecDeque::new(),

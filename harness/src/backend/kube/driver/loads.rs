@@ -266,7 +266,10 @@ impl Driver<'_> {
     fn generator_news(&mut self, generator: u32, what: What) -> Result<bool, BackendError> {
         let now = self.clock.now();
         match what {
-            What::Ready { who, clock, .. } => {
+            What::Ready { who, clock, limits, .. } => {
+                let least =
+                    self.limits.as_ref().map_or(limits.clone(), |known| known.least(&limits));
+                self.limits = Some(least);
                 let kind = EventKind::GeneratorReady {
                     generator,
                     pod: who.pod,

@@ -8,7 +8,7 @@
 //! 3. the Deployment and its ReplicaSets: [`workload`]; endpoints: [`endpoints`]
 //! 4. the autoscaler's status and its decisions: [`autoscaler`]
 //! 5. Events, nodes, resource metrics, the target's own lines: [`cluster_event`], [`node`],
-//!    [`metrics`], [`line`]
+//!    [`metrics`], [`mod@line`]
 //!
 //! What needs word from two sides (who deleted a pod, whether a kill was a probe's) waits a bounded
 //! time for both: [`Observer::next_deadline`] and [`Observer::fire`]. Observations may therefore be

@@ -86,16 +86,17 @@ fn check_order(observations: &[Observation]) {
     sorted.sort_by_key(|event| (event.at, event.seq));
     let lives = crate::analyze::pods::Lives::of(&sorted);
     for (name, life) in &lives.pods {
-        for (number, container) in life.containers.iter().enumerate() {
-            assert!(container.started >= life.created, "{name} was started before it was made");
-            if let Some((exited, _, _)) = container.exited {
-                assert!(exited >= container.started, "{name} ended before it began");
-                let next = life.containers.get(number + 1);
-                assert!(next.is_none_or(|next| next.started >= exited), "{name} has two at once");
+        let mut last = life.created.at;
+        for container in &life.containers {
+            assert!(container.started.at >= last, "{name} was started too early");
+            last = container.started.at;
+            if let Some(exit) = container.exited {
+                assert!(exit.at.at >= last, "{name} ended before it began");
+                last = exit.at.at;
             }
         }
         if let (Some(deletion), Some(gone)) = (life.deletion, life.gone) {
-            assert!(gone >= deletion.at, "{name} was gone before it was deleted");
+            assert!(gone.at >= deletion.at.at, "{name} was gone before it was deleted");
         }
     }
 }
