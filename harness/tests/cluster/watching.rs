@@ -81,7 +81,10 @@ impl Watching {
     /// Waits until the workload is as it should be with `pods`, and all others are gone.
     async fn settled(&mut self, pods: usize) {
         self.until("the workload to settle", |observer| {
-            observer.is_settled() && observer.pods().len() == pods
+            let there = observer.pods();
+            // The Deployment's numbers come by a watch of their own.
+            let is_ready = there.iter().all(|pod| pod.is_ready && pod.deletion.is_none());
+            observer.is_settled() && is_ready && there.len() == pods
         })
         .await;
     }

@@ -174,6 +174,7 @@ impl PodState {
         grace: Nanos,
         scribe: &mut Scribe<'_>,
     ) {
+        self.flow.deleted = Some((at, deadline, grace));
         // A `Killing` long before the deletion was a probe's, one at it is the deletion's.
         let killing = self.flow.killing.filter(|killing| killing.at.at + DELETION_DELAY > at.at);
         if killing.is_none() {
@@ -195,6 +196,13 @@ impl PodState {
         }
         stop.plan();
         self.flow.stop = Some(stop);
+    }
+
+    /// A container was started although the pod is being deleted: the kubelet was about to.
+    pub(super) fn stop_late_start(&mut self, started: Timestamp, scribe: &mut Scribe<'_>) {
+        if let Some((at, deadline, grace)) = self.flow.deleted {
+            self.begin_stop(at.not_before(started), deadline, grace, scribe);
+        }
     }
 
     fn stop(&self, begin: Estimate, grace: Nanos) -> Stop {

@@ -95,6 +95,8 @@ pub(super) struct Flow {
     pub(super) undecided: Option<Undecided>,
     /// The kubelet's word that it ends the container, of which is not clear yet why.
     pub(super) killing: Option<Killing>,
+    /// The deletion: when it was asked for, its deadline and its grace period.
+    pub(super) deleted: Option<(Estimate, Stated, Nanos)>,
     /// The end of the container under way.
     pub(super) stop: Option<Stop>,
     /// When the target said that SIGTERM came.

@@ -428,6 +428,46 @@ fn a_hook_that_failed_ends_where_its_event_says_also_when_a_probe_killed() {
 }
 
 #[test]
+fn a_container_that_starts_in_a_deleted_pod_is_ended_as_well() {
+    let mut bench = Bench::seen(target());
+    let mut creating = web(json!({}));
+    creating["status"]["containerStatuses"] = json!([]);
+    bench.tell(1.5, "pods", "added", creating.clone());
+    bench.tell(1.7, "pods", "modified", deleted(creating, 1, 30));
+    // Its Ready condition is written in the second of its end.
+    let mut ready = deleted(web(json!({})), 1, 30);
+    ready["status"]["conditions"] =
+        json!([{"type": "Ready", "status": "True", "lastTransitionTime": stamp(3)}]);
+    bench.tell(3.8, "pods", "modified", ready);
+    let mut over = ended(deleted(web(json!({})), 1, 30), 0, "Completed", 3);
+    over["status"]["conditions"] =
+        json!([{"type": "Ready", "status": "False", "lastTransitionTime": stamp(4)}]);
+    bench.tell(4.9, "pods", "modified", over);
+    bench.fire(20.0);
+    let told = bench.told(|kind| {
+        matches!(
+            kind,
+            EventKind::ContainerStarted { .. }
+                | EventKind::PodReady { .. }
+                | EventKind::SignalSent { .. }
+                | EventKind::ContainerExited { .. }
+                | EventKind::PodUnready { .. }
+        )
+    });
+    let heads: Vec<&str> = told.iter().filter_map(|line| line.split(" {").next()).collect();
+    assert_eq!(
+        heads,
+        [
+            "+2.500 ±0.500 container-started",
+            "+2.500 ±1.700 signal-sent",
+            "+3.800 ±0.250 pod-ready",
+            "+3.900 ±0.100 container-exited",
+            "+4.900 ±0.250 pod-unready",
+        ]
+    );
+}
+
+#[test]
 fn exit_codes_name_their_signals() {
     for (code, signal) in [(0, None), (1, None), (139, Some(11)), (143, Some(15)), (255, None)] {
         let mut bench = Bench::seen(target());
