@@ -21,17 +21,22 @@ run SCENARIO *ARGS:
     set -euo pipefail
     scenario=$1; shift
     named=" $* "; named=${named//=/ }
-    where=()
+    where=() build=()
     if [[ $named != *" --backend "* ]]; then
         clusters=$(kind get clusters 2>/dev/null || true)
         if grep -qx {{ cluster }} <<<"$clusters"; then
             where=(--backend kube)
             [[ $named == *" --context "* ]] || where+=(--context kind-{{ cluster }})
+            if [ "$(uname -s)" = Linux ]; then
+                # The build that is in the image, so that nothing is built twice.
+                build=(--target "$(rustc -vV | sed -n 's/^host: //p')")
+                export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
+            fi
         else
             where=(--because "no kind cluster named {{ cluster }}: running on local processes")
         fi
     fi
-    exec cargo run --release --quiet -- run "$scenario" ${where[@]+"${where[@]}"} "$@"
+    exec cargo run --release --quiet --locked ${build[@]+"${build[@]}"} -- run "$scenario" ${where[@]+"${where[@]}"} "$@"
 
 # All that CI runs, in its order
 [group('check')]
@@ -67,6 +72,18 @@ advisories:
 test:
     cargo test --workspace --locked
 
+# The tests that need a cluster, on the one that KUBECONFIG names; kind gets the images, others must have them
+[group('check')]
+test-cluster *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    context=$(kubectl config current-context) || { echo "test-cluster: no cluster: set KUBECONFIG, or run just kind-up" >&2; exit 1; }
+    if [[ $context == kind-* ]] && kind get clusters 2>/dev/null | grep -qx "${context#kind-}"; then
+        just image
+        kind load image-archive {{ archive }} --name "${context#kind-}"
+    fi
+    cargo test --locked -p highwater --test cluster -- --ignored --test-threads 2 {{ ARGS }}
+
 # Write the golden files again, to be reviewed as a diff
 [group('check')]
 golden:
@@ -90,6 +107,42 @@ transitions:
                 --set traffic.keepAlive=$keep --set path.keepAlive=$keep
         done
     done
+
+# Writes docs/fidelity.md and its pictures. ARGS go to the runs on the cluster that KUBECONFIG names: --context NAME. The
+# cluster's image must be of this build (`just image`); HIGHWATER names another binary than the release build. The words
+# of the page are docs/fidelity-notes.md: read them again after the numbers have changed.
+#
+# The same scenarios on local processes and on a cluster, side by side (8 minutes)
+[group('long')]
+[no-exit-message]
+[positional-arguments]
+fidelity *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    binary=${HIGHWATER:-target/release/highwater}
+    [ -n "${HIGHWATER:-}" ] || cargo build --release --quiet --locked
+    rm -rf target/fidelity
+    # Pods without a CPU request are the first to starve where nodes share a machine.
+    same=(--set 'target.deployment.template.resources={requests: {cpu: 100m, memory: 32Mi}}')
+    both() {
+        local name=$1 scenario=$2; shift 2
+        run "$name-local" "$scenario" "${same[@]}" --set "name=$name" "$@"
+        run "$name-kube" "$scenario" "${same[@]}" --set "name=$name" "$@" --backend kube "${there[@]}"
+    }
+    # Objectives that are missed are part of what is compared, and so is a run that doubts itself.
+    run() {
+        local out=target/fidelity/$1 code=0; shift
+        "$binary" run "$@" --out "$out" || code=$?
+        [ $code -le 1 ] || grep -q '"verdict": "untrusted"' "$out/summary.json"
+    }
+    there=("$@")
+    both rolling-update rolling-update
+    both rolling-update-wrong rolling-update-wrong
+    both rolling-update-exit rolling-update --set 'target.misbehave=[exit-on-sigterm]' \
+        --set 'description=The process exits at once on SIGTERM. Whose requests are cut off, and who finds nobody?'
+    both rolling-update-l4 rolling-update --set path.kind=l4 --set traffic.keepAlive=false \
+        --set 'description=Straight to the pods, a new connection for each request. Does anybody notice?'
+    "$binary" fidelity --out docs/fidelity.md --notes docs/fidelity-notes.md target/fidelity/*
 
 # This version as a container image in target/highwater-image.tar, without Docker (Linux only; 3 minutes at first)
 [group('cluster')]
@@ -158,6 +211,11 @@ needs-kind:
         command -v "$tool" >/dev/null || missing "$tool is not installed"
     done
     "$provider" info >/dev/null 2>&1 || missing "$provider is installed, but does not answer: is its daemon running, and may you use it?"
+
+# On the cluster of ../shared: kill -9 of the harness at 20 moments, and 50 real pod replacements (30 minutes)
+[group('long')]
+cluster-long:
+    HIGHWATER_KILLS=20 HIGHWATER_REPLACEMENTS=50 .ci/cluster
 
 # What the other recipes need
 [group('tools')]

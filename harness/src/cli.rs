@@ -9,7 +9,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    doctor, fidelity, generator, image, init, proxy, record, report, run, scenario, watch,
+    doctor, fidelity, generator, image, init, proxy, proxy_pod, record, report, run, scenario,
+    watch,
 };
 
 /// Objectives met.
@@ -83,6 +84,9 @@ enum Command {
     /// The L7 proxy
     #[command(hide = true)]
     Proxy(proxy::Args),
+    /// The L7 proxy, as a pod of its own
+    #[command(hide = true)]
+    ProxyPod(Box<proxy_pod::Args>),
     /// A load generator, as a pod of its own
     #[command(hide = true)]
     Generator(generator::Args),
@@ -277,6 +281,7 @@ pub fn main() -> ExitCode {
         Command::Fidelity(args) => ExitCode::from(fidelity::main(&args)),
         Command::TargetService(args) => target_service::main_with(*args),
         Command::Proxy(args) => proxy::main_with(args),
+        Command::ProxyPod(args) => proxy_pod::main_with(*args),
         Command::Init { command } => init::main(&command),
         Command::SignalChild { signal, of } => init::signal_child(signal, of),
         Command::Generator(args) => generator::main_with(args),
@@ -372,4 +377,53 @@ fn report_again(args: &ReportArgs) -> u8 {
     };
     print(&text);
     MET
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn pods_are_started_with_arguments_that_their_programs_take() {
+        let overrides = scenario::Overrides {
+            sets: vec!["path.propagation={lognormal: {median: 100ms, p99: 1s}}".into()],
+            seed: None,
+        };
+        let loaded = scenario::load("rolling-update", &overrides).expect("a bundled scenario");
+        let making = kube::manifests::Making {
+            scenario: &loaded.scenario,
+            namespace: "highwater",
+            run: "ab12",
+            image: "example.test/highwater:1",
+        };
+        let (proxy, target) = (making.proxy().spec, making.deployment().spec);
+        let generators = making.generators(2, 60).spec.map(|spec| spec.template);
+        let templates = [proxy, target].map(|spec| spec.map(|spec| spec.template));
+        for template in templates.into_iter().chain([generators]) {
+            let pod = template.and_then(|template| template.spec).expect("a pod");
+            let args = pod.containers[0].args.clone().expect("has arguments");
+            let mut line = vec!["highwater".to_string()];
+            line.extend(args);
+            // What comes by the environment of the pod.
+            if line[1] == "proxy-pod" {
+                line.extend(["--namespace".into(), "highwater".into()]);
+            }
+            let parsed = Cli::try_parse_from(&line).unwrap_or_else(|error| panic!("{error}"));
+            match parsed.command {
+                Command::ProxyPod(args) => {
+                    assert_eq!(args.propagation, loaded.scenario.path.propagation);
+                    assert_eq!(args.seed, loaded.scenario.seed);
+                    assert_eq!(args.proxy.listen.port(), kube::manifests::HTTP_PORT);
+                    assert_eq!(args.control.port(), kube::manifests::CONTROL_PORT);
+                }
+                Command::TargetService(_) | Command::Generator(_) => {}
+                other => panic!("no pod runs {other:?}"),
+            }
+        }
+    }
 }

@@ -18,6 +18,7 @@ pub mod limits;
 pub mod load;
 pub mod plan;
 pub mod proxy;
+pub mod proxy_pod;
 pub mod record;
 pub mod report;
 pub mod run;

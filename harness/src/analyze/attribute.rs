@@ -106,7 +106,7 @@ pub fn attribute<'a>(
     let cases: Vec<Case<'a>> = failed.map(|failure| Case::of(failure, &gone, way)).collect();
     let rules =
         Rules { lives, endings: Endings::of(&cases, lives), deaf: deaf_pods(&cases, lives) };
-    let offers = if way.hides_pods() { Offers::of(events, lives) } else { Offers::default() };
+    let offers = if way.hides_pods() { Offers::of(events, lives, way) } else { Offers::default() };
     let hidden = Hidden { rules, offers, way };
     let mut all: Vec<_> = cases.into_iter().map(|case| attributed(case, &hidden)).collect();
     hidden.explain_late(&mut all);

@@ -23,20 +23,40 @@ pub struct Moment {
     pub latest: Timestamp,
 }
 
+/// How events and failures of a run lie to each other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Axis {
+    /// How far the clocks may disagree that failures and events were read from.
+    apart: Nanos,
+}
+
+impl Axis {
+    /// That of a run: generators in pods have clocks of their own, whose offset to the harness's is
+    /// known to some uncertainty only.
+    pub fn of(events: &[Event]) -> Self {
+        let uncertain = events.iter().filter_map(|event| match &event.kind {
+            EventKind::GeneratorReady { uncertainty, .. } => Some(*uncertainty),
+            _ => None,
+        });
+        Self { apart: uncertain.max().unwrap_or_default() }
+    }
+
+    /// When an event was, seen from failures: within its precision on both sides. What was only
+    /// seen after a gap is bounded by that on the other; but for signals, which nobody sees: their
+    /// instants are worked out.
+    pub fn moment(self, event: &Event) -> Moment {
+        let off = event.precision.unwrap_or_default() + self.apart;
+        let at = event.at;
+        let both = Moment { at, earliest: Timestamp(at.0.saturating_sub(off.0)), latest: at + off };
+        let is_worked_out = matches!(event.kind, EventKind::SignalSent { .. });
+        if both.is_vague() && !is_worked_out { Moment { latest: at, ..both } } else { both }
+    }
+}
+
 impl Moment {
     /// An instant that is known exactly.
     pub const fn exact(at: Timestamp) -> Self {
         Self { at, earliest: at, latest: at }
-    }
-
-    /// An event's, with its precision on both sides. What was only seen after a gap is bounded by
-    /// that on the other; but for signals, which nobody sees: their instants are worked out.
-    pub fn of(event: &Event) -> Self {
-        let off = event.precision.unwrap_or_default();
-        let at = event.at;
-        let both = Self { at, earliest: Timestamp(at.0.saturating_sub(off.0)), latest: at + off };
-        let is_worked_out = matches!(event.kind, EventKind::SignalSent { .. });
-        if both.is_vague() && !is_worked_out { Self { latest: at, ..both } } else { both }
     }
 
     /// Whether it may have been at `instant` or before.
@@ -90,6 +110,31 @@ mod tests {
         assert_eq!(term.not_after(moment(19, 20, 21)), moment(4, 10, 21));
         assert_eq!(term.not_after(moment(1, 2, 3)), moment(3, 3, 3));
         assert_eq!(Moment::exact(Timestamp(7)).not_before(Moment::exact(Timestamp(7))).at.0, 7);
+    }
+
+    #[test]
+    fn clocks_of_generators_that_are_not_known_exactly_widen_every_moment() {
+        let event = |kind| Event {
+            at: Timestamp(50_000_000),
+            seq: 0,
+            source: highwater_model::event::Source::Load,
+            precision: None,
+            stated: None,
+            kind,
+        };
+        let ready = |ms| {
+            event(EventKind::GeneratorReady {
+                generator: 0,
+                pod: "g".into(),
+                node: "n".into(),
+                offset_ns: 5,
+                uncertainty: Nanos::from_millis(ms),
+            })
+        };
+        let ended = event(EventKind::TrafficEnded);
+        assert_eq!(Axis::of(&[]).moment(&ended), Moment::exact(Timestamp(50_000_000)));
+        let moment = Axis::of(&[ready(1), ready(4), ready(2)]).moment(&ended);
+        assert_eq!((moment.earliest.0, moment.latest.0), (46_000_000, 54_000_000));
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! Control as lines, each within a bound.
+//! Where commands come from: lines, each within a bound, or a channel of the same process.
 
 use std::io;
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt};
+use tokio::{
+    io::{AsyncBufRead, AsyncBufReadExt},
+    sync::mpsc,
+};
 
 use super::protocol::{CONTROL_LINE_MAX, Control};
 
@@ -17,10 +20,33 @@ pub(super) enum Command {
     End,
 }
 
+/// A source of commands.
+pub(super) trait Commands {
+    /// The next one.
+    ///
+    /// *Errors*: those of the source.
+    async fn next(&mut self) -> io::Result<Command>;
+}
+
+/// Commands as lines of JSON.
+pub(super) struct Lines<C>(pub(super) C);
+
+impl<C: AsyncBufRead + Unpin> Commands for Lines<C> {
+    async fn next(&mut self) -> io::Result<Command> {
+        next_command(&mut self.0).await
+    }
+}
+
+impl Commands for mpsc::Receiver<Control> {
+    async fn next(&mut self) -> io::Result<Command> {
+        Ok(self.recv().await.map_or(Command::End, Command::Given))
+    }
+}
+
 /// Reads the next command. Lines of blanks are passed over.
 ///
 /// *Errors*: those of `input`.
-pub(super) async fn next_command(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Command> {
+async fn next_command(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Command> {
     let mut line = Vec::new();
     loop {
         let Some(fits) = read_line(input, &mut line).await? else {

@@ -4,7 +4,7 @@ use std::{convert::Infallible, rc::Rc};
 
 use highwater_model::outcome::HopError;
 use hyper::{
-    Request, Response, StatusCode, Version,
+    HeaderMap, Request, Response, StatusCode, Version,
     body::{Body, Bytes, Incoming},
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue},
 };
@@ -111,7 +111,7 @@ fn pass_on(
 ) -> Response<ProxyBody> {
     let (mut parts, incoming) = response.into_parts();
     rewrite::strip_hop_by_hop(&mut parts.headers);
-    insert_header(&mut parts.headers, &exchange.info);
+    insert_header(&mut parts.headers, &downstream, &exchange);
     parts.version = Version::HTTP_11;
     if client_version == Version::HTTP_10 && !parts.headers.contains_key(CONTENT_LENGTH) {
         downstream.end_with_close();
@@ -127,17 +127,22 @@ fn generated(
     text: Bytes,
     exchange: &Exchange,
 ) -> Response<ProxyBody> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    insert_header(&mut headers, &downstream, exchange);
     let mut response = Response::new(ProxyBody::text(downstream, text));
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    insert_header(headers, &exchange.info);
+    *response.headers_mut() = headers;
     response
 }
 
-fn insert_header(headers: &mut hyper::HeaderMap, info: &UpstreamInfo) {
+fn insert_header(headers: &mut HeaderMap, downstream: &Downstream, exchange: &Exchange) {
+    let text = match downstream.worker.shared.run.get() {
+        Some(clock) => header::format_since(&exchange.info, &clock),
+        None => header::format(&exchange.info),
+    };
     // The form is visible ASCII by its tests; a header is no reason to lose a response.
-    if let Ok(value) = HeaderValue::try_from(header::format(info)) {
+    if let Ok(value) = HeaderValue::try_from(text) {
         headers.insert(UPSTREAM_HEADER, value);
     }
 }

@@ -1,8 +1,9 @@
 //! The response header that tells what the proxy met on the way to the pod.
 //!
 //! `worker=0;tries=1;pod=v1-1;conn=17;opened=5;served=3;idle=2;start=8;end=9;error=eof`: fields in
-//! this order, those that do not apply left out. Instants are CLOCK_MONOTONIC in nanoseconds,
-//! `idle` a span in nanoseconds. Bytes of the pod's name other than letters, digits, `-`, `.`,
+//! this order, those that do not apply left out. Instants are nanoseconds of the proxy's
+//! CLOCK_MONOTONIC, or since the start of a run once it was told of one; `idle` is a span in
+//! nanoseconds. Bytes of the pod's name other than letters, digits, `-`, `.`,
 //! `_`, `:` and `/` are percent-encoded, so that any name comes through.
 
 use std::fmt::Write;
@@ -77,8 +78,18 @@ impl UpstreamInfo {
     }
 }
 
-/// The header's value.
+/// The header's value, with instants as they are.
 pub fn format(info: &UpstreamInfo) -> String {
+    format_as(info, |mono_ns| mono_ns)
+}
+
+/// The header's value, with instants on the axis of a run. `clock` is the run's, by the proxy's own
+/// monotonic clock; instants before the run's start become its start.
+pub fn format_since(info: &UpstreamInfo, clock: &RunClock) -> String {
+    format_as(info, |mono_ns| clock.at(mono_ns).0)
+}
+
+fn format_as(info: &UpstreamInfo, instant: impl Fn(u64) -> u64) -> String {
     let mut text = String::with_capacity(192);
     push(&mut text, "worker=", u64::from(info.worker));
     push(&mut text, ";tries=", u64::from(info.tries));
@@ -88,12 +99,12 @@ pub fn format(info: &UpstreamInfo) -> String {
     }
     if let Some(connection) = &info.connection {
         push(&mut text, ";conn=", connection.conn);
-        push(&mut text, ";opened=", connection.opened);
+        push(&mut text, ";opened=", instant(connection.opened));
         push(&mut text, ";served=", connection.served);
         push(&mut text, ";idle=", connection.idle);
     }
-    push(&mut text, ";start=", info.start);
-    push(&mut text, ";end=", info.end);
+    push(&mut text, ";start=", instant(info.start));
+    push(&mut text, ";end=", instant(info.end));
     if let Some(error) = info.error {
         text.push_str(";error=");
         text.push_str(error.name());

@@ -1,6 +1,7 @@
 //! Highwater's small L7 reverse proxy: what an ingress proxy is to a service, with nothing hidden.
 //!
-//! A process of its own between the load engine and the pods. It has N workers, and each knows
+//! A process of its own between the load engine and the pods, or a part of one that has its views
+//! from elsewhere ([`serve_within`]). It has N workers, and each knows
 //! the endpoints only from the views it was sent, keeps its own connections to them and has its
 //! own place in the round. It never resends a request, and every response says what was met on
 //! the way to the pod ([`header`]).
@@ -18,6 +19,7 @@ mod body;
 mod classify;
 mod control;
 mod downstream;
+mod event;
 mod forward;
 pub mod header;
 pub mod protocol;
@@ -30,7 +32,7 @@ mod witness;
 mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{net::SocketAddr, num::NonZeroU32, process::ExitCode, time::Duration};
 
@@ -40,7 +42,8 @@ use tokio::io::BufReader;
 
 use crate::clock::{mono_ns, process_cpu_ns as cpu_ns};
 
-pub use server::{Ended, ServeError, bind, serve};
+pub use report::QUEUE_MAX as REPORTS_MAX;
+pub use server::{Ended, ServeError, bind, serve, serve_within};
 
 /// How the proxy is started: a hidden subcommand of the harness.
 #[derive(Clone, Debug, clap::Args)]

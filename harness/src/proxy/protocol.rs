@@ -12,10 +12,16 @@ pub const CONTROL_LINE_MAX: usize = 1 << 20;
 
 /// From the harness to the proxy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Control {
     /// One worker may from now on choose exactly these endpoints.
     View(View),
+    /// From the next response on, the instants in its header count from the start of a run. Those
+    /// of reports do not.
+    RunStart {
+        /// What the proxy's monotonic clock read then.
+        mono_ns: i64,
+    },
     /// Stop accepting, finish what is in flight, exit.
     Stop {},
 }
@@ -42,7 +48,7 @@ pub struct EndpointAddress {
     pub address: SocketAddr,
 }
 
-/// From the proxy to the harness. Instants are CLOCK_MONOTONIC in nanoseconds.
+/// From the proxy to the harness or to the process that it is a part of. Instants are CLOCK_MONOTONIC in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Report {
@@ -130,6 +136,10 @@ mod tests {
             serde_json::from_str::<Control>(r#"{"stop":{}}"#).expect("reads"),
             Control::Stop {}
         );
+        assert_eq!(
+            serde_json::from_str::<Control>(r#"{"run-start":{"monoNs":-5}}"#).expect("reads"),
+            Control::RunStart { mono_ns: -5 }
+        );
     }
 
     #[test]
@@ -139,6 +149,7 @@ mod tests {
             "{}",
             "[]",
             r#"{"halt":{}}"#,
+            r#"{"run-start":{}}"#,
             r#"{"stop":{"now":true}}"#,
             r#"{"view":{"worker":0,"version":1}}"#,
             r#"{"view":{"worker":-1,"version":1,"endpoints":[]}}"#,

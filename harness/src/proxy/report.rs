@@ -21,8 +21,8 @@ use super::{
     protocol::{CLIENT_GONE_PER_SECOND, Report, Stats},
 };
 
-/// Reports that may wait to be written: four seconds of the most that may come.
-const QUEUE_MAX: usize = 4 * CLIENT_GONE_PER_SECOND as usize + 96;
+/// Reports that may wait to be taken: four seconds of the most that may come.
+pub const QUEUE_MAX: usize = 4 * CLIENT_GONE_PER_SECOND as usize + 96;
 
 /// Where reports go.
 pub(super) struct Reporter {
@@ -56,13 +56,17 @@ impl Reporter {
     /// A reporter, and the queue for [`write_out`].
     pub(super) fn new() -> (Rc<Self>, mpsc::Receiver<Report>) {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-        let reporter = Self {
-            queue: RefCell::new(Some(sender)),
+        (Self::into(sender), receiver)
+    }
+
+    /// A reporter into a queue.
+    pub(super) fn into(queue: mpsc::Sender<Report>) -> Rc<Self> {
+        Rc::new(Self {
+            queue: RefCell::new(Some(queue)),
             client_gone: Cell::new(0),
             dropped: Cell::new(0),
             counters: Counters::default(),
-        };
-        (Rc::new(reporter), receiver)
+        })
     }
 
     /// Queues a report. Left out and counted if the queue is full or nobody writes it any more.

@@ -6,20 +6,21 @@ use tokio::{
     io::{AsyncBufRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
     select,
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     task::{LocalSet, spawn_local, yield_now},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
     Config,
-    control::{Command, next_command},
+    control::{Command, Commands, Lines},
     downstream::serve_client,
     mono_ns,
     protocol::{Control, Report, View},
     report::{Reporter, add, write_out},
     worker::{Shared, Worker},
 };
+use crate::clock::RunClock;
 
 /// Connections that may wait to be accepted: enough for a burst of a load engine's.
 const BACKLOG: u32 = 4096;
@@ -80,7 +81,7 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
 /// *Panics*: outside a tokio runtime with I/O and time.
 pub async fn serve<C, W>(
     listener: TcpListener,
-    mut control: C,
+    control: C,
     report: W,
     config: Config,
 ) -> Result<Ended, ServeError>
@@ -88,10 +89,36 @@ where
     C: AsyncBufRead + Unpin,
     W: AsyncWrite + Unpin + 'static,
 {
+    let (reporter, queue) = Reporter::new();
+    run(listener, Lines(control), reporter, write_out(queue, report), config).await
+}
+
+/// As [`serve`], for a process that the proxy is a part of: the ends of two channels in place of
+/// input and output. The one for reports should have room for [`super::REPORTS_MAX`].
+///
+/// *Errors*: [`ServeError::Address`], before anything is served.
+///
+/// *Panics*: outside a tokio runtime with I/O and time.
+pub async fn serve_within(
+    listener: TcpListener,
+    control: mpsc::Receiver<Control>,
+    reports: mpsc::Sender<Report>,
+    config: Config,
+) -> Result<Ended, ServeError> {
+    run(listener, control, Reporter::into(reports), std::future::ready(()), config).await
+}
+
+/// Runs the proxy. `writing` ends some time after the reporter was closed.
+async fn run(
+    listener: TcpListener,
+    mut control: impl Commands,
+    reporter: Rc<Reporter>,
+    writing: impl Future<Output = ()> + 'static,
+    config: Config,
+) -> Result<Ended, ServeError> {
     let address = listener.local_addr().map_err(ServeError::Address)?;
     let serving = async move {
-        let (reporter, queue) = Reporter::new();
-        let writing = spawn_local(write_out(queue, report));
+        let writing = spawn_local(writing);
         let proxy = Proxy::new(config, Rc::clone(&reporter));
         reporter.send(Report::Started { address, mono_ns: mono_ns() });
         spawn_local(tick(Rc::clone(&reporter)));
@@ -144,11 +171,14 @@ impl Proxy {
     }
 
     /// Follows the control until it says stop or ends.
-    async fn obey(&self, control: &mut (impl AsyncBufRead + Unpin)) -> Ended {
+    async fn obey(&self, control: &mut impl Commands) -> Ended {
         let reporter = &self.shared.reporter;
         loop {
-            match next_command(control).await {
+            match control.next().await {
                 Ok(Command::Given(Control::View(view))) => self.apply(view),
+                Ok(Command::Given(Control::RunStart { mono_ns })) => {
+                    self.shared.run.set(Some(RunClock::with_start(mono_ns)));
+                }
                 Ok(Command::Given(Control::Stop {})) => return Ended::Stopped,
                 Ok(Command::Malformed(message)) => reporter.error(message),
                 // Control that cannot be read is as good as none.

@@ -14,11 +14,14 @@ use super::{
     report::Reporter,
     upstream::{HEAD_BYTES_MAX, Upstream},
 };
+use crate::clock::RunClock;
 
 /// What all workers have in common.
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) reporter: Rc<Reporter>,
+    /// The clock of the run, once the proxy was told of one.
+    pub(super) run: Cell<Option<RunClock>>,
     /// How connections to pods speak HTTP.
     pub(super) http: http1::Builder,
     /// Number of the next connection to a pod.
@@ -29,7 +32,7 @@ impl Shared {
     pub(super) fn new(config: Config, reporter: Rc<Reporter>) -> Rc<Self> {
         let mut http = http1::Builder::new();
         http.max_buf_size(HEAD_BYTES_MAX).max_header_size(HEAD_BYTES_MAX);
-        Rc::new(Self { config, reporter, http, next_conn: Cell::new(1) })
+        Rc::new(Self { config, reporter, run: Cell::new(None), http, next_conn: Cell::new(1) })
     }
 
     pub(super) fn next_conn(&self) -> u64 {

@@ -51,7 +51,7 @@ fn faults_name_file_line_column_key_and_the_nearest() {
         (
             "name: sound",
             "name: sound\nzzz: 1",
-            "f.yaml:2:1: unknown key `zzz` in the scenario; known are description, events, name, \
+            "f.yaml:2:1: unknown key `zzz` in the scenario; known are autoscaler, description, events, name, \
              objectives, path, seed, target, traffic",
         ),
         (

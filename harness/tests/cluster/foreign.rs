@@ -6,23 +6,22 @@ use highwater_model::event::EventKind;
 
 use crate::lab::{Lab, Workload};
 
-/// Load on a workload, each request over a connection of its own or not.
-fn scenario(workload: &Workload, keep_alive: bool, events: &str, seconds: u32) -> String {
+/// Load on a workload.
+fn scenario(workload: &Workload, traffic: &str, events: &str, seconds: u32) -> String {
     format!(
         "name: foreign\ntarget: {}\npath: {{kind: l4}}\n\
-         traffic:\n  keepAlive: {keep_alive}\n  requests: [{{get: /}}]\n  \
-         phases: [{{hold: 60/s, for: {seconds}s}}]\n  timeout: 5s\n\
+         traffic: {{{traffic}, phases: [{{hold: 60/s, for: {seconds}s}}], timeout: 5s}}\n\
          events: {events}\nobjectives: [{{failed: 0}}, {{unexplained: 0}}]\n",
         workload.as_target()
     )
 }
 
 /// Restarts a workload under load; what it loses must have this cause and no other.
-fn is_judged(server: &str, keep_alive: bool, cause: Cause) {
+fn is_judged(server: &str, traffic: &str, cause: Cause) {
     let mut lab = Lab::new(server);
     let workload = lab.workload(server);
     let before = workload.spec();
-    let yaml = scenario(&workload, keep_alive, "[{at: 2s, rollout: {}}]", 20);
+    let yaml = scenario(&workload, traffic, "[{at: 2s, rollout: {}}]", 20);
     let done = lab.scenario("run", &yaml).go();
     assert_eq!(workload.spec(), before, "the workload's spec is as it was");
     assert_eq!(done.causes(), [cause], "{}", done.printed);
@@ -39,19 +38,19 @@ fn is_judged(server: &str, keep_alive: bool, cause: Cause) {
 #[ignore = "needs a cluster: just test-cluster"]
 fn a_go_server_that_shuts_down_at_once_is_a_termination_race() {
     // What is in flight is finished: only new connections are refused.
-    is_judged("go", false, Cause::TerminationRace);
+    is_judged("go", "keepAlive: false, requests: [{get: /}]", Cause::TerminationRace);
 }
 
 #[test]
 #[ignore = "needs a cluster: just test-cluster"]
 fn nginx_that_stops_fast_is_an_abrupt_exit() {
-    is_judged("nginx", true, Cause::AbruptExit);
+    is_judged("nginx", "requests: [{get: /slow}]", Cause::AbruptExit);
 }
 
 #[test]
 #[ignore = "needs a cluster: just test-cluster"]
 fn python_that_exits_at_once_is_an_abrupt_exit() {
-    is_judged("python", true, Cause::AbruptExit);
+    is_judged("python", "requests: [{get: /slow}]", Cause::AbruptExit);
 }
 
 #[test]
@@ -62,7 +61,7 @@ fn a_workload_that_is_left_alone_loses_nothing() {
     let of_workload = ["get", "deployment", &workload.name, "--output"];
     let generation = [&of_workload[..], &["jsonpath={.metadata.generation}"]].concat();
     let before = (workload.spec(), workload.kubectl(&generation));
-    let done = lab.scenario("run", &scenario(&workload, true, "[]", 5)).go();
+    let done = lab.scenario("run", &scenario(&workload, "requests: [{get: /}]", "[]", 5)).go();
     done.is_flawless();
     assert_eq!(done.summary.transitions.observed, 0, "{}", done.printed);
     assert_eq!((workload.spec(), workload.kubectl(&generation)), before, "nothing was written");

@@ -168,7 +168,8 @@ fn the_least_rights_are_enough_and_no_more_and_one_that_is_missing_is_named() {
     wait_until("the right to be gone", || !account.has(&given).contains(&missing));
     let (code, printed) = run("less").fails();
     assert_eq!(code, 3, "{printed}");
-    let named: Vec<&str> = printed.lines().filter(|line| line.contains("the right to")).collect();
+    let is_finding = |line: &&str| line.starts_with("  - the right to ");
+    let named: Vec<&str> = printed.lines().filter(is_finding).collect();
     assert!(named.len() == 1 && named[0].contains(&missing), "{printed}");
     assert_eq!(in_home(kinds), "", "nothing was made");
 }

@@ -99,25 +99,26 @@ impl Slice {
     }
 }
 
-/// A consumer's view of the endpoints: a client or a proxy worker.
+/// A consumer's view of the endpoints: a client or a proxy worker. `P` is a pod that it may choose:
+/// its number here, what a real proxy knows of it elsewhere.
 #[derive(Clone, Debug)]
-pub struct View {
+pub struct View<P = u32> {
     propagation: Distribution,
     stream: Stream,
     version: u64,
-    routed: Vec<u32>,
+    routed: Vec<P>,
     /// Ascending in version; what is superseded is not in it.
-    on_the_way: Vec<Update>,
+    on_the_way: Vec<Update<P>>,
 }
 
 #[derive(Clone, Debug)]
-struct Update {
+struct Update<P> {
     at: Timestamp,
     version: u64,
-    routed: Vec<u32>,
+    routed: Vec<P>,
 }
 
-impl View {
+impl<P: Clone + PartialEq> View<P> {
     /// The view of a consumer that knows of no endpoint yet.
     pub fn new(consumer: u32, propagation: Distribution, seed: u64) -> Self {
         let purpose: String = format!("propagation/consumer-{consumer}");
@@ -131,7 +132,7 @@ impl View {
     }
 
     /// A new version sets out. One that overtakes earlier ones makes them void.
-    pub fn send(&mut self, now: Timestamp, version: u64, routed: Vec<u32>) {
+    pub fn send(&mut self, now: Timestamp, version: u64, routed: Vec<P>) {
         let at = now + self.propagation.sample(&mut self.stream);
         self.on_the_way.retain(|earlier| earlier.at < at);
         self.on_the_way.push(Update { at, version, routed });
@@ -143,7 +144,7 @@ impl View {
     }
 
     /// Takes over what has arrived. Returns version and pods, if these are others than before.
-    pub fn fire(&mut self, now: Timestamp) -> Option<(u64, Vec<u32>)> {
+    pub fn fire(&mut self, now: Timestamp) -> Option<(u64, Vec<P>)> {
         let arrived = self.on_the_way.iter().rposition(|update| update.at <= now)?;
         let latest = self.on_the_way.drain(..=arrived).next_back()?;
         assert!(
@@ -161,7 +162,7 @@ impl View {
     }
 
     /// The pods that it chooses from.
-    pub fn routed(&self) -> &[u32] {
+    pub fn routed(&self) -> &[P] {
         &self.routed
     }
 }

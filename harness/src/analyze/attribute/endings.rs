@@ -83,9 +83,8 @@ impl Endings {
         if container.tells && container.exiting.is_some() {
             return true;
         }
-        let is_prompt = container
-            .sigterm
-            .is_some_and(|sigterm| exit.at.earliest.since(sigterm.latest) <= PROMPT);
+        let is_prompt =
+            container.sigterm.is_some_and(|sigterm| exit.at.at.since(sigterm.at) <= PROMPT);
         let was_signalled = exit.signal == Some(rustix::process::Signal::TERM.as_raw());
         (was_signalled && is_prompt) || self.cutting.contains(&life.revision)
     }

@@ -112,7 +112,7 @@ impl<'a> Hidden<'a> {
                 return decide(&within);
             }
         }
-        self.without_event(case, span)
+        self.without_event(case, span, lags.longest)
     }
 
     /// When the pod was chosen: from, until.
@@ -138,14 +138,12 @@ impl<'a> Hidden<'a> {
         (from, until): (Timestamp, Timestamp),
         longest: Nanos,
     ) -> Vec<Explanation<'a>> {
-        let lives = self.rules.lives;
-        let explain = |(pod, life): (&'a String, &'a PodLife)| {
-            let lag = self.offers.lag(pod, from, until).filter(|lag| *lag <= longest)?;
-            // One that the endpoints of a gap may have held, and was made after it.
-            life.created.may_be_by(case.ended).then_some(())?;
-            Some(Explanation { lag, found: self.shows(life, case)?, pod: Some(pod) })
-        };
-        lives.pods.iter().filter_map(explain).collect()
+        let chosen = self.offers.between(from, until).filter(|(_, _, lag)| *lag <= longest);
+        chosen
+            .filter_map(|(pod, life, lag)| {
+                Some(Explanation { lag, found: self.shows(life, case)?, pod: Some(pod) })
+            })
+            .collect()
     }
 
     /// Whether a pod could show this contact, and why.
@@ -205,6 +203,7 @@ impl<'a> Hidden<'a> {
         &self,
         case: &Case<'_>,
         (from, until): (Timestamp, Timestamp),
+        longest: Nanos,
     ) -> Inferred<'a> {
         let cause = match case.contact {
             Contact::ConnectTimeout | Contact::Timeout | Contact::GatewayTimeout => Cause::Overload,
@@ -213,12 +212,8 @@ impl<'a> Hidden<'a> {
             Contact::Answered => Cause::RefusedByApp,
             _ => return Inferred::default(),
         };
-        let is_offered = |(pod, life): &(&'a String, &'a PodLife)| {
-            self.offers.lag(pod, from, until) == Some(Nanos::ZERO)
-                && life.created.may_be_by(case.ended)
-        };
-        let pods: Vec<&str> =
-            self.rules.lives.pods.iter().filter(is_offered).map(|(pod, _)| pod.as_str()).collect();
+        let offered = self.offers.between(from, until).filter(|(_, _, lag)| *lag <= longest);
+        let pods: Vec<&str> = offered.map(|(pod, ..)| pod).collect();
         // Any of several: that says nothing of a pod.
         let pods = if pods.len() == 1 { pods } else { Vec::new() };
         Inferred { cause: Some(cause), pods, doubt: None }

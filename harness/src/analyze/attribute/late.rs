@@ -49,20 +49,24 @@ impl<'a> LateListeners<'a> {
         &self,
         from: Timestamp,
         until: Timestamp,
-        offers: &Offers<'_>,
+        offers: &Offers<'a>,
     ) -> Vec<&'a str> {
-        let is_one = |(pod, (ready, last)): &(&&'a str, &(Timestamp, Timestamp))| {
-            (*ready..=*last).contains(&until) && offers.lag(pod, from, until) == Some(Nanos::ZERO)
+        let is_one = |pod: &str| {
+            self.0.get(pod).is_some_and(|(ready, last)| (*ready..=*last).contains(&until))
         };
-        self.0.iter().filter(is_one).map(|(pod, _)| *pod).collect()
+        let offered = offers.between(from, until);
+        offered
+            .filter(|(pod, _, lag)| *lag == Nanos::ZERO && is_one(pod))
+            .map(|(pod, ..)| pod)
+            .collect()
     }
 }
 
 /// From when until when at most a pod may be ready and not listen. One that was there before the
-/// run has listened.
+/// run has listened, and of one that became ready in a gap nobody knows when.
 fn silent_from(life: &PodLife) -> Option<(Timestamp, Timestamp)> {
     let container = life.containers.first().filter(|container| !container.tells)?;
-    let ready = container.ready?.earliest;
+    let ready = container.ready.filter(|ready| !ready.is_vague())?;
     let is_new = life.created.at > Timestamp::ZERO;
-    is_new.then_some((ready, container.started.latest + LATE_LISTENER))
+    is_new.then_some((ready.earliest, container.started.latest + LATE_LISTENER))
 }

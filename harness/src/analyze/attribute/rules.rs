@@ -67,7 +67,11 @@ impl Rules<'_> {
                 let is_gone = has_ended(life, case.ended);
                 Found::sure(if is_gone { Cause::Blackhole } else { Cause::Overload })
             }),
-            Contact::Timeout => is_node_lost(life, case).unwrap_or(Found::sure(Cause::Overload)),
+            // A pod that had ended when the attempt began answers nobody: whoever waited, waited
+            // for a connection, and gave up before the proxy did.
+            Contact::Timeout => {
+                self.vanished(life, case, case.started).unwrap_or(Found::sure(Cause::Overload))
+            }
             _ => Found::sure(Cause::Unexplained),
         }
     }
@@ -142,7 +146,8 @@ impl Rules<'_> {
         }
         // Deleted without grace: no signal was seen, and no exit.
         let gone = life.gone.filter(|gone| gone.may_be_by(at))?;
-        deletion.map(|_| Found::since(Cause::TerminationRace, gone, at))
+        let deletion = deletion.filter(|deletion| deletion.may_be_by(at))?;
+        Some(Found::since(Cause::TerminationRace, deletion.not_after(gone), at))
     }
 
     /// Why a pod breaks a connection off; `None` if nothing ends the container that it was to.
@@ -252,7 +257,7 @@ fn broken_in_drain(case: &Case<'_>, container: &Container) -> Cause {
     let waited = case
         .connection
         .zip(container.listener_closed)
-        .map(|(connection, closed)| closed.at.since(connection.opened));
+        .map(|(connection, closed)| closed.earliest.since(connection.opened));
     let was_queued = waited.is_some_and(|waited| waited > ACCEPT_GAP);
     if case.contact == Contact::Reset && was_queued {
         Cause::AcceptQueueDrop

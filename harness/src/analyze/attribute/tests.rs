@@ -383,7 +383,15 @@ fn through_a_proxy_the_hop_decides() {
     };
     let left = story().at(11_001, gone);
     assert_eq!(cause_on(Way::Proxy, left, std::slice::from_ref(&silent)), Cause::Overload);
-    assert_eq!(cause_on(Way::Proxy, story(), &[silent]), Cause::Unexplained, "without its word");
+    assert_eq!(
+        cause_on(Way::Proxy, story(), std::slice::from_ref(&silent)),
+        Cause::Unexplained,
+        "without its word"
+    );
+    // The pod's address was gone already: it waited for a connection.
+    let gone = EventKind::ClientGone { request_id: 7, hop: hop(HopError::ClientGone) };
+    let ended = deleted().exited(10_100, 0, None).at(11_001, gone);
+    assert_eq!(cause_on(Way::Proxy, ended, &[silent]), Cause::TerminationRace);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use highwater_model::{
 };
 
 use super::{Container, Deletion, Exit, Lives, PodLife, PodPhase};
-use crate::analyze::moment::Moment;
+use crate::analyze::moment::{Axis, Moment};
 
 impl Lives {
     /// Reads them from the events, which are in order of time.
@@ -16,23 +16,23 @@ impl Lives {
     /// What targets say of themselves is read last: its instants are exact, and may lie before
     /// those of the containers that said it, which need not be.
     pub fn of(events: &[Event]) -> Self {
+        let axis = Axis::of(events);
         let mut lives = Self::default();
         for event in events {
-            lives.take(event);
+            lives.take(axis.moment(event), event);
         }
         for event in events {
             if let EventKind::Lifecycle { pod, phase, detail } = &event.kind
                 && let Some(life) = lives.pods.get_mut(pod)
             {
-                life.hear(Moment::of(event), *phase, detail);
+                life.hear(axis.moment(event), *phase, detail);
             }
         }
         lives.pods.values_mut().for_each(PodLife::bound);
         lives
     }
 
-    fn take(&mut self, event: &Event) {
-        let at = Moment::of(event);
+    fn take(&mut self, at: Moment, event: &Event) {
         match &event.kind {
             EventKind::PodCreated { pod, revision } => {
                 let mut life = PodLife { revision: *revision, created: at, ..PodLife::default() };
@@ -130,9 +130,14 @@ impl PodLife {
             EventKind::PodUnready { .. } => self.ready_changed(at, false),
             EventKind::PodDeleted { grace, reason, .. } => {
                 self.deletion = Some(Deletion { at, grace: *grace, reason: *reason });
-                let is_running =
-                    self.containers.last().is_some_and(|container| container.exited.is_none());
-                self.change(at.at, if is_running { PodPhase::PreStop } else { PodPhase::Exited });
+                let phase = match self.containers.last() {
+                    Some(container) if container.exited.is_some() => PodPhase::Exited,
+                    // A deletion that was seen a little after the target told of the signal.
+                    Some(container) if container.sigterm.is_some() => PodPhase::Draining,
+                    Some(_) => PodPhase::PreStop,
+                    None => PodPhase::Exited,
+                };
+                self.change(at.at, phase);
             }
             EventKind::PodGone { .. } => self.gone = Some(at),
             _ => self.take_container(at, kind),
@@ -210,4 +215,65 @@ fn is_loopback(detail: &str) -> bool {
     let address = words.find_map(|word| word.strip_prefix("addr="));
     let address = address.and_then(|text| text.trim_matches('"').parse::<SocketAddr>().ok());
     address.is_some_and(|address| address.ip().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use highwater_model::{
+        event::{DeleteReason, Event, EventKind, Signal, Source},
+        time::{Nanos, SECOND, Timestamp},
+    };
+
+    use crate::analyze::{PodPhase, pods::Lives};
+
+    fn phases(signal_ms: u64, deletion_ms: u64) -> Vec<(PodPhase, u64)> {
+        let pod = || "a".to_string();
+        let rows = [
+            (0, EventKind::PodCreated { pod: pod(), revision: 1 }),
+            (
+                1_000,
+                EventKind::ContainerStarted { pod: pod(), restarts: 0, address: None, pid: None },
+            ),
+            (2_000, EventKind::PodReady { pod: pod() }),
+            (
+                deletion_ms,
+                EventKind::PodDeleted {
+                    pod: pod(),
+                    grace: Nanos::from_secs(30),
+                    reason: DeleteReason::ScaleDown,
+                },
+            ),
+            (
+                signal_ms,
+                EventKind::SignalSent { pod: pod(), signal: Signal::Sigterm, by_kubelet: true },
+            ),
+            (15_000, EventKind::ContainerExited { pod: pod(), code: 0, signal: None, oom: false }),
+        ];
+        let mut events: Vec<Event> = rows
+            .into_iter()
+            .zip(0..)
+            .map(|((ms, kind), seq)| Event {
+                at: Timestamp(ms * SECOND / 1_000),
+                seq,
+                source: Source::Api,
+                precision: Some(Nanos::from_millis(250)),
+                stated: None,
+                kind,
+            })
+            .collect();
+        events.sort_by_key(|event| (event.at, event.seq));
+        let lane = Lives::of(&events).get("a").expect("lives").lane("a", Timestamp(16 * SECOND), 0);
+        let spans = lane.spans.iter().filter(|span| span.from.0 >= 5 * SECOND);
+        spans.map(|span| (span.phase, span.from.0 * 1_000 / SECOND)).collect()
+    }
+
+    #[test]
+    fn a_deletion_that_is_seen_after_the_signal_does_not_end_the_drain() {
+        let (drains, exited) = (PodPhase::Draining, PodPhase::Exited);
+        assert_eq!(phases(10_000, 10_090), [(drains, 10_000), (exited, 15_000)]);
+        assert_eq!(
+            phases(13_000, 10_000),
+            [(PodPhase::PreStop, 10_000), (drains, 13_000), (exited, 15_000)]
+        );
+    }
 }

@@ -1,12 +1,14 @@
 //! One run on a cluster: what is learnt is observed and recorded, what is due is done.
 //!
 //! `begin` makes or finds the target and waits until it serves, `loads` drives the generators,
+//! `proxy` hears what Highwater's proxy tells,
 //! `acting` does what the scenario says and tells when it shows, `close` puts everything back.
 
 mod acting;
 mod begin;
 mod close;
 mod loads;
+mod proxy;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -30,6 +32,7 @@ use super::{
     manifests::Making,
     observe::{News, Observation, Observer},
     pods_of_job::Seen,
+    proxies::Proxy,
     stage::Stage,
     watch::{self, Watches},
 };
@@ -90,7 +93,7 @@ struct Driver<'a> {
     misbehave: Vec<Misbehaviour>,
     logs: Option<PathBuf>,
     log_files: BTreeMap<String, (File, usize)>,
-    proxy_is_ready: bool,
+    proxy: Option<Proxy>,
     progress: Progress,
     failed: u64,
     unsent: u64,
@@ -163,6 +166,9 @@ impl Driver<'_> {
                         self.emit(self.clock.now(), Source::Load, EventKind::TrafficEnded)?;
                         linger = Some(tokio::time::Instant::now() + LINGER);
                     }
+                }
+                news = proxy::next(&mut self.proxy), if self.proxy.is_some() => {
+                    self.proxy_news(news)?;
                 }
                 Some(message) = self.watches.next() => self.news(message)?,
                 Some(message) = inbox.recv() => self.message(message)?,
@@ -283,6 +289,9 @@ impl Driver<'_> {
 
     fn never_ready(&self, within: Nanos) -> BackendError {
         let mut seen = self.observer.diagnosis();
+        if seen.is_empty() && !self.is_proxy_ready() {
+            seen = self.proxy.as_ref().map(Proxy::what_is_missing).unwrap_or_default();
+        }
         if seen.is_empty() {
             seen = self.load.as_ref().map_or_else(
                 || "the target is ready, and the generators were not started".into(),

@@ -353,6 +353,9 @@ impl Making<'_> {
     /// The generators: an Indexed Job, each pod a part of the plan. It ends by itself `seconds`
     /// after its start at the latest, and is never run twice: a share that was lost is counted as
     /// lost.
+    ///
+    /// *Source*: `batch/v1/types.go`; with a `backoffLimit` of 0 in place of the limit per index,
+    /// the first pod that fails would have the Job end all others.
     pub fn generators(&self, count: u32, seconds: u64) -> Job {
         let selector = self.selector(Component::Generator);
         let args = [
@@ -369,7 +372,8 @@ impl Making<'_> {
                 "completionMode": "Indexed",
                 "completions": count,
                 "parallelism": count,
-                "backoffLimit": 0,
+                "backoffLimitPerIndex": 0,
+                "podReplacementPolicy": "Failed",
                 "activeDeadlineSeconds": seconds,
                 "ttlSecondsAfterFinished": 600,
                 "template": {
@@ -415,6 +419,7 @@ fn own_identity() -> Value {
         {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
         {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
     ])
 }
 

@@ -8,7 +8,8 @@
 //! 6. what the scenario does to the target: [`act`]
 //! 7. what is seen meanwhile: [`watch`], and what that tells: [`observe`]
 //! 8. the run itself: `driver`, on what stands in the cluster ([`stage`]) with load from pods
-//!    ([`pods_of_job`])
+//!    ([`pods_of_job`]), through Highwater's proxy if the path is one ([`proxies`]); both are
+//!    talked to by [`port_forward`]
 
 pub mod act;
 pub mod cleanup;
@@ -21,7 +22,9 @@ pub mod manifests;
 pub mod names;
 pub mod observe;
 pub mod pods_of_job;
+pub mod port_forward;
 pub mod preflight;
+pub mod proxies;
 pub mod rights;
 pub mod stage;
 pub mod sweep;

@@ -1,5 +1,7 @@
 //! A raw client.
 
+use std::net::SocketAddr;
+
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -11,7 +13,7 @@ use crate::proxy::header::{self, UpstreamInfo};
 /// A client that sees each byte.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
-    pub(super) buffer: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
 /// How the body of a response ended.
@@ -55,6 +57,12 @@ impl Answer {
 }
 
 impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("connects");
+        stream.set_nodelay(true).expect("no delay");
+        Self { stream, buffer: Vec::new() }
+    }
+
     pub(crate) async fn send(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.expect("sends");
     }

@@ -7,5 +7,5 @@ mod header;
 mod lifecycle;
 mod pool;
 mod streaming;
-pub(super) mod testkit;
+pub(crate) mod testkit;
 mod views;

@@ -235,9 +235,7 @@ impl Proxy {
     }
 
     pub(crate) async fn client(&self) -> Client {
-        let stream = TcpStream::connect(self.address).await.expect("connects");
-        stream.set_nodelay(true).expect("no delay");
-        Client { stream, buffer: Vec::new() }
+        Client::connect(self.address).await
     }
 
     /// One request on a connection of its own.

@@ -46,17 +46,17 @@ pub(in super::super) fn build(
         replicas("Desired replicas", |point| point.desired),
         replicas("Ready replicas", |point| point.ready),
     ];
-    let lost = lost(runs, step);
-    if max(&lost) > 0.0 {
-        let note = format!("one step = mean of {step} s of the schedule");
-        panels.push(panel("Lost per second", &note, Unit::PerSecond, lost));
-    }
+    // What never happened has no panel.
+    let leaving = replicas("Pods on their way out", |point| point.terminating);
+    let note = format!("one step = mean of {step} s of the schedule");
+    let lost = panel("Lost per second", &note, Unit::PerSecond, lost(runs, step));
+    panels.extend([leaving, lost].into_iter().filter(|panel| max(&panel.series) > 0.0));
     let first = runs.first().map(|(_, run)| *run);
     let names: Vec<&str> = runs.iter().map(|(label, _)| label.as_str()).collect();
     ChartModel {
         title: format!("{}: {}", clean::line(title), names.join(" and ")),
-        description: "Desired and ready replicas of each run since the start of its traffic, and \
-                      requests lost per second where there are any. The tables hold the figures."
+        description: "Desired, ready and terminating pods of each run since the start of its traffic, \
+                      and requests lost per second where there are any. The tables hold the figures."
             .into(),
         columns,
         step,
@@ -89,7 +89,7 @@ fn panel(title: &str, note: &str, unit: Unit, series: Vec<Series>) -> ValuePanel
     ValuePanel {
         title: title.into(),
         note: note.into(),
-        height: 84,
+        height: 66,
         axis: ticks::linear_axis(unit, max(&series), 3.0),
         series,
         decisions: Vec::new(),

@@ -2,7 +2,7 @@
 //!
 //! 1. the runs of each scenario, by backend: [`group`]
 //! 2. what differs between two of them, as numbers: [`difference`]
-//! 3. the page: [`render`]; the pictures: [`super::chart::compare()`]
+//! 3. the page: [`render`]; the pictures: [`mod@super::chart::compare`]
 //!
 //! The numbers are computed here; the words that explain them are written by hand and are taken
 //! over as they are.

@@ -13,7 +13,6 @@ use crate::{
     report::{
         figures::{self, NONE},
         markdown::{code, escape},
-        phrases,
     },
 };
 
@@ -72,7 +71,7 @@ fn range(values: impl Iterator<Item = Option<f64>>, show: impl Fn(f64) -> String
 }
 
 fn times(ratio: f64) -> String {
-    format!("{} ×", phrases::amount(ratio))
+    format!("{ratio:.2} ×")
 }
 
 pub(super) fn write(groups: &[Group], pictures: &[String], notes: &str) -> String {
@@ -287,6 +286,11 @@ fn scaling(out: &mut String, group: &Group) -> std::fmt::Result {
     writeln!(out, "- slowest scale-up, s: {spans}")
 }
 
+/// An instant of RFC 3339 to the minute.
+fn minute(instant: &str) -> String {
+    instant.replacen('T', " ", 1).chars().take("2026-01-01 00:00".len()).collect()
+}
+
 fn making(out: &mut String, groups: &[Group]) -> std::fmt::Result {
     writeln!(out, "\n## The runs\n")?;
     writeln!(out, "| scenario | on | seed | started (UTC) | build | machine | Kubernetes |")?;
@@ -310,7 +314,7 @@ fn making(out: &mut String, groups: &[Group]) -> std::fmt::Result {
                 "| {} | {label} | {} | {} | {} | {} | {} |",
                 escape(&group.scenario),
                 run.analysis.seed,
-                or_none(&known.started),
+                or_none(&minute(&known.started)),
                 or_none(&known.version),
                 escape(&machine),
                 escape(&cluster),

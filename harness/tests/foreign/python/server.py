@@ -16,7 +16,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self):
-        time.sleep(0.005)
+        time.sleep(0.1 if self.path == "/slow" else 0.005)
         body = b"python\n"
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))

@@ -48,6 +48,15 @@ fn a_gap_of_the_watch_gives_no_cause() {
         let cluster = replaced(stated).endpoints_known_to(130.0, 30.0, "c");
         cluster.event(130.0, 30.0, EventKind::PodUnready { pod: "b".into(), reason: "x".into() })
     };
+    // Its deletion was seen after the gap, its exit states its time, and its signal nobody saw.
+    let unsigned = || {
+        let (grace, reason) = (Nanos::from_secs(30), DeleteReason::Unknown);
+        let deleted = EventKind::PodDeleted { pod: "a".into(), grace, reason };
+        calm()
+            .event(130.0, 30.0, deleted)
+            .exited("a", 110.0, 0)
+            .endpoints_known_to(130.0, 30.0, "b")
+    };
     let refused = |seconds| new(Outcome::ConnectRefused, seconds);
     let idle = |seconds| reused(Outcome::EofReused, 9.0, seconds, 0.2);
     let gap = Some(Doubt::Gap);
@@ -77,6 +86,7 @@ fn a_gap_of_the_watch_gives_no_cause() {
             Cause::IdleTimeoutRace,
             None,
         ),
+        ("an exit in it, of a crash or not", unsigned(), refused(110.6), Cause::Unexplained, gap),
         ("after it", survived(false), refused(131.0), Cause::TerminationRace, None),
         (
             "nobody outlived it, and one was ready all the time",

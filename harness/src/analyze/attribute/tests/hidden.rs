@@ -29,13 +29,27 @@ fn the_pod_that_goes_is_met_as_long_as_the_data_path_may_lag() {
         ("the next one", rollout(), new(O::ConnectRefused, 110.3), TerminationRace, "b"),
         ("address gone", rollout(), slow(O::ConnectTimeout, 100.9), TerminationRace, "a"),
         (
-            "address gone, as the next one goes within the time-out",
+            "the next one goes within the time-out, and was there as it began",
             rollout(),
-            slow(O::ConnectTimeout, 104.0),
+            slow(O::ConnectTimeout, 108.6),
+            Overload,
+            "",
+        ),
+        ("no way to it", rollout(), new(O::ConnectUnreachable, 101.3), TerminationRace, "a"),
+        (
+            "no way to one that goes, although nobody saw it end",
+            calm().deleted("a", 100.0).endpoints(100.02, "a! b"),
+            new(O::ConnectUnreachable, 100.9),
             TerminationRace,
             "a",
         ),
-        ("no way to it", rollout(), new(O::ConnectUnreachable, 101.3), TerminationRace, "a"),
+        (
+            "no answer of one that goes, although nobody saw it end",
+            calm().deleted("a", 100.0).endpoints(100.02, "a! b"),
+            slow(O::ConnectTimeout, 100.9),
+            Overload,
+            "",
+        ),
         ("before anybody goes", rollout(), slow(O::ConnectTimeout, 97.0), Overload, ""),
         ("as the listener closes", rollout(), new(O::ResetNew, 100.05), TerminationRace, "a"),
         (
@@ -58,6 +72,13 @@ fn the_pod_that_goes_is_met_as_long_as_the_data_path_may_lag() {
             reused(O::EofReused, 106.5, 110.06, 0.2),
             TerminationRace,
             "b",
+        ),
+        (
+            "an old connection, long after its pod has ended",
+            rollout(),
+            reused(O::EofReused, 20.0, 108.0, 0.2),
+            IdleTimeoutRace,
+            "",
         ),
         ("connected, and no answer", rollout(), slow(O::Timeout, 100.1), Overload, ""),
     ]);
@@ -135,6 +156,7 @@ fn without_a_ready_endpoint_connections_are_rejected() {
             race,
             "a",
         ),
+        ("until it is taken out", recreate(), refused(102.9), race, "a"),
         ("nobody", recreate(), refused(103.5), none, ""),
         ("nobody at all", recreate(), refused(105.0), none, ""),
         ("a node that does not know of the new one yet", recreate(), refused(108.5), none, ""),
@@ -220,6 +242,13 @@ fn a_pod_that_tells_of_its_life_is_met_when_it_says_that_it_does_not_serve() {
     let exits = || going().says("a", 100.06, L::Exiting).exited("a", 100.3, 0);
     // Its log was followed from SIGTERM on only: that it listened, it said before.
     let half = || calm().says("b", 60.0, L::NotReady).exited("a", 100.0, 139);
+    let generator = || EventKind::GeneratorReady {
+        generator: 0,
+        pod: "g".into(),
+        node: "n".into(),
+        offset_ns: 0,
+        uncertainty: Nanos::from_millis(20),
+    };
     let race = Cause::TerminationRace;
     check([
         (
@@ -239,6 +268,13 @@ fn a_pod_that_tells_of_its_life_is_met_when_it_says_that_it_does_not_serve() {
             first(),
             Failure { ended: at(100.061), ..new(O::ResetNew, 100.04) },
             Cause::AcceptQueueDrop,
+            "a",
+        ),
+        (
+            "long in its queue, or not, by a generator's clock that is not known exactly",
+            first().event(1.0, 0.0, generator()),
+            Failure { ended: at(100.061), ..new(O::ResetNew, 100.04) },
+            race,
             "a",
         ),
         ("it exits at once", exits(), new(O::ConnectRefused, 100.4), Cause::AbruptExit, "a"),

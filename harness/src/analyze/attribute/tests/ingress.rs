@@ -19,7 +19,7 @@ fn its_own_answers_are_joined_to_the_pods_that_can_have_been_behind_them() {
     use Outcome as O;
     let none = || calm().endpoints(100.0, "a? b?").endpoints(110.0, "c");
     let crashed = || calm().exited("a", 100.0, 139);
-    let rows: [(&str, Cluster, Failure, Cause, &str); 20] = [
+    let rows: [(&str, Cluster, Failure, Cause, &str); 21] = [
         ("502 as one goes", going(), new(O::Status502, 100.3), Cause::TerminationRace, "a"),
         (
             "502 by a worker that is late",
@@ -54,6 +54,13 @@ fn its_own_answers_are_joined_to_the_pods_that_can_have_been_behind_them() {
             "503 by one that does not know of the new endpoint",
             none(),
             new(O::Status503, 111.0),
+            Cause::NoReadyEndpoint,
+            "",
+        ),
+        (
+            "503 by one that does not choose the last one while it drains",
+            calm().ends("a", 100.0, 9.0, 0).endpoints(100.1, "a!"),
+            new(O::Status503, 101.0),
             Cause::NoReadyEndpoint,
             "",
         ),

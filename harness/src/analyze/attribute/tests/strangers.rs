@@ -77,8 +77,10 @@ fn what_one_container_cuts_tells_of_all_of_its_revision_and_of_no_other() {
         .pod("c", 2, 0.0, 0.0)
         .endpoints(1.0, "a b c")
         .ends("c", 100.0, 0.1, 0)
-        .endpoints(100.02, "a! b c!");
-    assert_eq!(causes(&both, &cut[..2]), [race; 2]);
+        .endpoints(100.02, "a! b c!")
+        .ends("b", 120.0, 0.1, 0)
+        .endpoints(120.02, "b! d");
+    assert_eq!(causes(&both, &cut[..3]), [race; 3]);
 }
 
 #[test]

@@ -175,7 +175,7 @@ impl<'a> Driver<'a> {
             misbehave: scenario.target.misbehave.clone(),
             logs,
             log_files: BTreeMap::new(),
-            proxy_is_ready: false,
+            proxy: None,
             progress: Progress {
                 stage: "starting",
                 total: plan.profile.lasts(),
@@ -185,6 +185,7 @@ impl<'a> Driver<'a> {
             unsent: 0,
         };
         driver.tell_cluster(version, nodes, doubts)?;
+        driver.open_proxy()?;
         driver.prepare_load().await?;
         Ok((driver, tasks))
     }
@@ -210,11 +211,11 @@ impl<'a> Driver<'a> {
     /// One step of the beginning: the target's readiness, the generators', the start.
     pub(super) async fn go_on_beginning(&mut self) -> Result<(), BackendError> {
         self.refuse_what_never_starts()?;
-        if !self.observer.is_settled() || !self.is_proxy_ready().await? {
+        if !self.observer.is_settled() {
             return Ok(());
         }
         self.connect_generators().await?;
-        self.start_traffic().await
+        if self.is_proxy_ready() { self.start_traffic().await } else { Ok(()) }
     }
 
     /// Ends the beginning at once if a pod waits for what will not come by itself.
@@ -223,20 +224,6 @@ impl<'a> Driver<'a> {
         let hopeless =
             pods.iter().any(|pod| pod.waiting.as_ref().is_some_and(|(reason, _)| is_final(reason)));
         if hopeless { Err(self.never_ready(self.start_time())) } else { Ok(()) }
-    }
-
-    /// Whether the proxy, if there is one, is available.
-    async fn is_proxy_ready(&mut self) -> Result<bool, BackendError> {
-        if self.proxy_is_ready || !stage::uses_own_proxy(&self.plan.scenario) {
-            return Ok(true);
-        }
-        let name = self.making().proxy_name();
-        let client = self.cluster.client.clone();
-        let deployments: Api<Deployment> = Api::namespaced(client, &self.home.namespace);
-        let found = call("reading the proxy's Deployment", deployments.get(&name)).await?;
-        let ready = found.status.and_then(|status| status.ready_replicas).unwrap_or(0);
-        self.proxy_is_ready = ready > 0;
-        Ok(self.proxy_is_ready)
     }
 
     /// How long to wait for target and generators.

@@ -18,6 +18,7 @@ impl Driver<'_> {
         self.observer.expect_teardown();
         // The generators, if any are left, end with their orders.
         self.load = None;
+        self.proxy = None;
         self.orders = None;
         let journal = match tokio::time::timeout(ACTOR, &mut tasks.actor).await {
             Ok(Ok(journal)) => Ok(journal),

@@ -17,12 +17,10 @@ use crate::{
     backend::{
         BackendError,
         kube::{
-            manifests::CONTROL_PORT,
-            observe::time::Offset,
-            pods_of_job::{self, Seen},
-            stage,
+            manifests::CONTROL_PORT, observe::time::Offset, pods_of_job::Seen, port_forward, stage,
         },
     },
+    clock::RunClock,
     generator::{self, Generators, What},
     load::{self, Route, Update},
     record::{Line, Window, hist},
@@ -152,7 +150,7 @@ impl Driver<'_> {
         let (client, namespace) = (&self.cluster.client, &self.home.namespace);
         let connectors = pods
             .values()
-            .map(|pod| pods_of_job::connector(client, namespace, pod, CONTROL_PORT))
+            .map(|pod| port_forward::connector(client, namespace, pod, CONTROL_PORT))
             .collect();
         let (generators, news) = Generators::open(config, connectors).map_err(|error| {
             let reason = error.to_string();
@@ -218,7 +216,8 @@ impl Driver<'_> {
             kinds: load::request::compile(&scenario.traffic, self.default_path(), &host),
             traffic: scenario.traffic.clone(),
             route,
-            proxy_clock: self.clock,
+            // A proxy in pods has a clock of its own, and so tells instants on the run's axis.
+            proxy_clock: RunClock::with_start(0),
             seed: scenario.seed,
         })
         .map_err(|error| BackendError::PartEnded {
@@ -321,7 +320,7 @@ impl Driver<'_> {
     }
 
     /// The wall clock of a generator's node tells when the pods beside it said something.
-    fn node_clock(&mut self, node: &str, clock: &crate::agent::clock::Offset) {
+    pub(super) fn node_clock(&mut self, node: &str, clock: &crate::agent::clock::Offset) {
         if node.is_empty() {
             return;
         }

@@ -99,9 +99,11 @@ fn generators_are_an_indexed_job_that_is_run_once_and_ends_by_itself() {
     let spec = job.spec.expect("has a spec");
     assert_eq!(spec.completion_mode.as_deref(), Some("Indexed"));
     assert_eq!(
-        (spec.completions, spec.parallelism, spec.backoff_limit),
+        (spec.completions, spec.parallelism, spec.backoff_limit_per_index),
         (Some(3), Some(3), Some(0))
     );
+    // A limit of the whole Job, or of its failed indexes, would end the others with the first.
+    assert_eq!((spec.backoff_limit, spec.max_failed_indexes), (None, None));
     assert_eq!(spec.active_deadline_seconds, Some(600));
 }
 

@@ -2,7 +2,7 @@
 
 use highwater_model::{
     cluster::{ContainerId, Input},
-    event::{EventKind, LifecyclePhase, Source, WarningCode},
+    event::{EventKind, LifecyclePhase, Source},
     time::Timestamp,
 };
 
@@ -102,30 +102,12 @@ impl Driver<'_> {
         now: Timestamp,
         report: Report,
     ) -> Result<(), BackendError> {
-        match report {
-            Report::Started { .. } | Report::Stats(_) => Ok(()),
-            Report::ViewApplied { worker, version, .. } => {
-                self.unapplied.retain(|other, waits| *other != worker || *waits > version);
-                Ok(())
-            }
-            Report::ClientGone { request_id: None, .. } => Ok(()),
-            Report::ClientGone { request_id: Some(request_id), info } => {
-                let hop = info.to_hop(&self.clock);
-                self.emit(now, Source::Proxy, EventKind::ClientGone { request_id, hop })
-            }
-            Report::Dropped { count } => {
-                let message = format!("the proxy did not report {count} clients that went away");
-                self.emit(
-                    now,
-                    Source::Proxy,
-                    EventKind::Warning { code: WarningCode::OutputDropped, message },
-                )
-            }
-            Report::Error { message } => self.emit(
-                now,
-                Source::Proxy,
-                EventKind::Warning { code: WarningCode::Late, message },
-            ),
+        if let Report::ViewApplied { worker, version, .. } = report {
+            self.unapplied.retain(|other, waits| *other != worker || *waits > version);
+        }
+        match report.into_event(&self.clock) {
+            Some(kind) => self.emit(now, Source::Proxy, kind),
+            None => Ok(()),
         }
     }
 }
