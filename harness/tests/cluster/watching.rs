@@ -196,6 +196,8 @@ async fn a_life_is_told_step_by_step() {
     new.retain(|pod| !old.contains(pod));
     workload.kubectl(&["delete", "pod", &new[0], &new[1], "--wait=false"]);
     watching.replaced(&new, 6).await;
+    let is_gap = |seen: &&Observation| matches!(seen.kind, EventKind::WatchGap { .. });
+    assert_eq!(watching.seen.iter().find(is_gap), None, "the cluster went away meanwhile");
     for pod in &new {
         let mut steps: Vec<(Timestamp, usize)> = watching
             .seen
@@ -206,8 +208,6 @@ async fn a_life_is_told_step_by_step() {
         let order: Vec<usize> = steps.iter().map(|(_, step)| *step).collect();
         assert_eq!(order, [0, 1, 2, 3, 4, 5, 6, 7], "{pod}: {steps:?}");
     }
-    let is_gap = |seen: &&Observation| matches!(seen.kind, EventKind::WatchGap { .. });
-    assert_eq!(watching.seen.iter().find(is_gap), None);
 }
 
 /// Runs `highwater watch` to its end: its exit code, its lines and its complaints.

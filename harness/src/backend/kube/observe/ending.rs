@@ -205,6 +205,12 @@ impl PodState {
         }
     }
 
+    /// The first that was heard of the end of the container that runs.
+    pub(super) fn begun_by(&self) -> Option<Timestamp> {
+        let killing = self.flow.killing.map(|killing| killing.at.at);
+        [killing, self.flow.sigterm_line].into_iter().flatten().min()
+    }
+
     fn stop(&self, begin: Estimate, grace: Nanos) -> Stop {
         Stop {
             begin,
@@ -323,6 +329,9 @@ impl PodState {
             return;
         }
         if let Some(at) = stop.told() {
+            // The deletion is told last where its reason is, and goes first all the same.
+            let deleted = self.deletion.map(|deletion| deletion.at + Nanos(1));
+            let at = at.not_before(deleted.unwrap_or_default().min(scribe.now()));
             let (pod, signal) = (self.name.clone(), Signal::Sigterm);
             let kind = EventKind::SignalSent { pod, signal, by_kubelet: true };
             scribe.at(at, Source::Kubelet, kind);

@@ -304,7 +304,13 @@ impl PodState {
             }
             return;
         }
-        let mut at = deadline.minus(grace).written(scribe.sight, self.created);
+        let asked = deadline.minus(grace);
+        let mut at = asked.written(scribe.sight, self.created);
+        // What comes of it may have been heard of before by another way.
+        let earlier = self.begun_by().filter(|by| asked.from() < *by && *by <= at.at);
+        if let Some(by) = earlier {
+            at.at = Timestamp(by.0 - 1);
+        }
         if grace == Nanos::ZERO && scribe.sight.since.is_some() {
             // The kubelet's last request; when the first one was is not to be seen any more.
             at.precision = scribe.sight.unstated().precision;

@@ -314,6 +314,10 @@ fn a_target_that_tells_of_its_sigterm_is_believed() {
         assert_eq!(told.len(), 1, "{case}: {told:?}");
         assert!(told[0].starts_with(wanted), "{case}: {told:?}");
         assert!(told[0].contains(r#""byKubelet":true"#), "{case}: {told:?}");
+        let all = bench.told(|kind| {
+            matches!(kind, EventKind::PodDeleted { .. } | EventKind::SignalSent { .. })
+        });
+        assert!(all[0].contains("pod-deleted"), "{case}: {all:?}");
     }
 }
 
@@ -465,6 +469,27 @@ fn a_container_that_starts_in_a_deleted_pod_is_ended_as_well() {
             "+4.900 ±0.250 pod-unready",
         ]
     );
+}
+
+#[test]
+fn a_deletion_goes_before_its_signal_though_it_is_told_later() {
+    let mut bench = Bench::seen(target());
+    bench.tell(3.0, "pods", "added", web(json!({})));
+    // After a gap, all of it at once: nobody knows more than the second of the deletion.
+    let over = ended(deleted(web(json!({})), 10, 30), 0, "Completed", 11);
+    bench.relist(30.0, 9.0, "pods", json!([over]));
+    bench.fire(31.0);
+    bench.fire(60.0);
+    let told = bench.told(|kind| {
+        matches!(
+            kind,
+            EventKind::PodDeleted { .. }
+                | EventKind::SignalSent { .. }
+                | EventKind::ContainerExited { .. }
+        )
+    });
+    let kinds: Vec<&str> = told.iter().filter_map(|line| line.split(' ').nth(2)).collect();
+    assert_eq!(kinds, ["pod-deleted", "signal-sent", "container-exited"], "{told:?}");
 }
 
 #[test]
