@@ -17,3 +17,4 @@ mod rights;
 mod rolling;
 mod run;
 mod scaling;
+mod watching;
