@@ -427,7 +427,7 @@ fn a_hook_that_failed_ends_where_its_event_says_also_when_a_probe_killed() {
         let told = signals(&bench);
         assert_eq!(told.len(), if is_deleted { 1 } else { 2 }, "{told:?}");
         let last = told.last().expect("has one");
-        assert!(last.starts_with("+10.500 ±0.250 signal-sent"), "{told:?}");
+        assert!(last.starts_with("+10.500 ±0.500 signal-sent"), "{told:?}");
     }
 }
 
@@ -464,9 +464,9 @@ fn a_container_that_starts_in_a_deleted_pod_is_ended_as_well() {
         [
             "+2.500 ±0.500 container-started",
             "+2.500 ±1.700 signal-sent",
-            "+3.800 ±0.250 pod-ready",
+            "+3.800 ±0.800 pod-ready",
             "+3.900 ±0.100 container-exited",
-            "+4.900 ±0.250 pod-unready",
+            "+4.900 ±0.900 pod-unready",
         ]
     );
 }
