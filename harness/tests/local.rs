@@ -238,7 +238,7 @@ fn the_summary_has_exactly_the_keys_of_its_contract() {
     is(
         &summary,
         "schema scenario backend seed verdict requests losses unexplained transitions latencyMs \
-         serviceTimeMs sendLagMs replicas podHours objectives audit",
+         serviceTimeMs sendLagMs replicas podHours costPerThousandGood objectives audit",
     );
     is(&summary["requests"], "owed sent unsent ok failed byOutcome");
     is(&summary["latencyMs"], "p50 p90 p99 p999 max");

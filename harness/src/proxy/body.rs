@@ -43,6 +43,13 @@ impl Exchange {
         }
     }
 
+    /// What an answer of our own tells of its request, if that has a number and something was met.
+    /// That a client went away is told already.
+    pub(super) fn own_answer(&self) -> Option<(u64, UpstreamInfo)> {
+        let is_news = self.info.error.is_some_and(|error| error != HopError::ClientGone);
+        is_news.then_some((self.request_id?, self.info.clone()))
+    }
+
     fn report_client_gone(&mut self) {
         if mem::take(&mut self.open) {
             let reporter = &self.worker.shared.reporter;

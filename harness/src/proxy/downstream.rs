@@ -1,7 +1,7 @@
 //! A connection of a client: its requests one after the other, its time-outs, its end.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     io,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -20,7 +20,9 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::{forward::handle, mono_ns, ns, upstream::HEAD_BYTES_MAX, worker::Worker};
+use super::{
+    forward::handle, header::UpstreamInfo, mono_ns, ns, upstream::HEAD_BYTES_MAX, worker::Worker,
+};
 
 /// How long a client may keep a connection without a request. nginx closes it after 75 s; a load
 /// engine at a low rate may well pause longer, and would meet a race of our making.
@@ -31,6 +33,9 @@ const KEEP_ALIVE_MAX: Duration = Duration::from_secs(3600);
 const LINGER_MAX: Duration = Duration::from_secs(2);
 /// See [`LINGER_MAX`].
 const LINGER_BYTES_MAX: u64 = 4 << 20;
+/// A client that leaves so soon after an answer of our own may have left without it: its patience
+/// and ours ended together. A load engine that is very late is later by less.
+const UNREAD_MAX: Duration = Duration::from_millis(100);
 
 /// What is known of a client's connection. Instants are [`mono_ns`]; 0 is never.
 pub(super) struct Downstream {
@@ -50,6 +55,8 @@ pub(super) struct Downstream {
     ends_with_close: Cell<bool>,
     /// Set when that has happened.
     reset: Cell<bool>,
+    /// The request that was last answered, and not by a pod.
+    own_answer: RefCell<Option<(u64, UpstreamInfo)>>,
 }
 
 impl Downstream {
@@ -67,15 +74,28 @@ impl Downstream {
             upload_unread: Cell::new(false),
             ends_with_close: Cell::new(false),
             reset: Cell::new(false),
+            own_answer: RefCell::new(None),
         })
     }
 
     /// A request is there, with a body that is still to be read or without.
     pub(super) fn begin(&self, has_body: bool) {
         self.in_request.set(true);
+        self.own_answer.take();
         self.head_since.set(0);
         self.upload_unread.set(has_body);
         self.ends_with_close.set(false);
+    }
+
+    /// We answer ourselves, for the request of that number.
+    pub(super) fn answered_for(&self, answer: Option<(u64, UpstreamInfo)>) {
+        *self.own_answer.borrow_mut() = answer;
+    }
+
+    /// The answer of our own that a client may not have read which is gone at `now`.
+    fn unread(&self, now: u64) -> Option<(u64, UpstreamInfo)> {
+        let is_fresh = now.saturating_sub(self.idle_since.get()) <= ns(UNREAD_MAX);
+        self.own_answer.take().filter(|_| is_fresh)
     }
 
     /// The body of the request has been read to its end.
@@ -145,7 +165,14 @@ pub(super) async fn serve_client(
         select! {
             biased;
             // An error here is the client's going, or ours in `BrokenOff`: both are told elsewhere.
-            _ = connection.as_mut() => return,
+            _ = connection.as_mut() => {
+                if let Some((request_id, info)) = downstream.unread(mono_ns())
+                    && !stopping
+                {
+                    downstream.worker.shared.reporter.unread(request_id, info);
+                }
+                return;
+            }
             () = timer.as_mut() => {
                 let left = downstream.deadline().saturating_sub(mono_ns());
                 if left == 0 {
@@ -263,5 +290,35 @@ impl Drop for ClientStream {
             // If it fails the client sees a short response end cleanly: worse, and not ours to mend.
             let _ = socket.set_linger(Some(Duration::ZERO));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use highwater_model::outcome::HopError;
+
+    use super::*;
+    use crate::proxy::{report::Reporter, tests::testkit, worker::Shared};
+
+    #[test]
+    fn only_the_last_answer_and_only_shortly_after_it_may_be_unread() {
+        let (reporter, _) = Reporter::new();
+        let worker = Worker::new(0, Shared::new(testkit::config(), reporter));
+        let downstream = Downstream::new(worker, "127.0.0.1:1".parse().expect("an address"));
+        let answer = || {
+            let error = Some(HopError::NoEndpoint);
+            downstream.begin(false);
+            downstream.answered_for(Some((7, UpstreamInfo { error, ..UpstreamInfo::default() })));
+            downstream.finish();
+            downstream.idle_since.get()
+        };
+        let soon = answer() + ns(UNREAD_MAX);
+        assert!(matches!(downstream.unread(soon), Some((7, info)) if info.error.is_some()));
+        assert_eq!(downstream.unread(soon), None, "it is told once");
+        let late = answer() + ns(UNREAD_MAX) + 1;
+        assert_eq!(downstream.unread(late), None, "whoever stays so long has read it");
+        let next = answer();
+        downstream.begin(false);
+        assert_eq!(downstream.unread(next), None, "whoever asks for more has read it");
     }
 }

@@ -130,6 +130,7 @@ fn generated(
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     insert_header(&mut headers, &downstream, exchange);
+    downstream.answered_for(exchange.own_answer());
     let mut response = Response::new(ProxyBody::text(downstream, text));
     *response.status_mut() = status;
     *response.headers_mut() = headers;

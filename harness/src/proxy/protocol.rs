@@ -68,12 +68,14 @@ pub enum Report {
         /// Since when.
         mono_ns: u64,
     },
-    /// The client went away before the end of its response. At most [`CLIENT_GONE_PER_SECOND`].
+    /// The client went away before the end of its response, or so soon after an answer of the
+    /// proxy's own that it may not have read it. At most [`CLIENT_GONE_PER_SECOND`].
     ClientGone {
         /// The request's `x-request-id`, if it had one that is a number.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request_id: Option<u64>,
-        /// What had been done for it; `error` is `client-gone`, `end` the moment it was noticed.
+        /// What had been done for it; `error` is `client-gone` and `end` the moment it was noticed,
+        /// or both are what the answer says.
         info: UpstreamInfo,
     },
     /// Reports that were left out since the last of these events.

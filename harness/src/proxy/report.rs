@@ -94,13 +94,22 @@ impl Reporter {
     /// Counts and, below the bound per second, queues that a client went away.
     pub(super) fn client_gone(&self, request_id: Option<u64>, mut info: UpstreamInfo) {
         self.count_error(HopError::ClientGone);
+        info.error = Some(HopError::ClientGone);
+        info.end = mono_ns();
+        self.gone(request_id, info);
+    }
+
+    /// Queues, below the bound per second, that a client may not have read an answer of our own.
+    pub(super) fn unread(&self, request_id: u64, info: UpstreamInfo) {
+        self.gone(Some(request_id), info);
+    }
+
+    fn gone(&self, request_id: Option<u64>, info: UpstreamInfo) {
         if self.client_gone.get() >= CLIENT_GONE_PER_SECOND {
             self.dropped.set(self.dropped.get() + 1);
             return;
         }
         self.client_gone.set(self.client_gone.get() + 1);
-        info.error = Some(HopError::ClientGone);
-        info.end = mono_ns();
         self.send(Report::ClientGone { request_id, info });
     }
 

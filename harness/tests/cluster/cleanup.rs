@@ -145,7 +145,7 @@ fn the_metrics_api_comes_back_after_a_run_that_took_it_away_and_was_killed() {
     assert_ne!(State::now(&workload).metrics, before.metrics);
     // An autoscaler would see nothing now: the preflight says so before anything is made.
     let other = Lab::beside(&lab, "blind");
-    let set = ["path={kind: l4}", "traffic.phases=[{hold: 1/s, for: 1s}]"];
+    let set = ["path={kind: l4}", "traffic.phases=[{hold: 1/s, for: 1s}]", "objectives=[]"];
     let (code, printed) = other.bundled("run", "spike").set(&set).fails();
     assert_eq!(code, 3, "{printed}");
     assert!(printed.contains("metrics"), "{printed}");

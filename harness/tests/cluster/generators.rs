@@ -31,16 +31,16 @@ fn run(lab: &Lab, name: &str, generators: u32, seconds: u32) -> Run {
 }
 
 /// Requests owed by second of the run and phase.
-type Owed = BTreeMap<(u64, u16), u64>;
+pub(crate) type Owed = BTreeMap<(u64, u16), u64>;
 
 /// As recorded.
-fn owed(done: &Done) -> Owed {
+pub(crate) fn owed(done: &Done) -> Owed {
     let windows = done.record.windows.iter().filter(|(_, window)| window.owed > 0);
     windows.map(|(key, window)| (*key, window.owed)).collect()
 }
 
 /// As planned, for a run whose traffic started when it did.
-fn planned(done: &Done) -> Owed {
+pub(crate) fn planned(done: &Done) -> Owed {
     let is_start = |kind: &EventKind| matches!(kind, EventKind::TrafficStarted);
     let started = done.record.events.iter().find(|event| is_start(&event.kind)).unwrap().at;
     let scenario = &done.record.header.scenario;

@@ -388,10 +388,15 @@ fn through_a_proxy_the_hop_decides() {
         Cause::Unexplained,
         "without its word"
     );
-    // The pod's address was gone already: it waited for a connection.
-    let gone = EventKind::ClientGone { request_id: 7, hop: hop(HopError::ClientGone) };
-    let ended = deleted().exited(10_100, 0, None).at(11_001, gone);
-    assert_eq!(cause_on(Way::Proxy, ended, &[silent]), Cause::TerminationRace);
+    // The pod's address was gone already, as was seen or as it said itself: the proxy waited for a
+    // connection.
+    let gone = || EventKind::ClientGone { request_id: 7, hop: hop(HopError::ClientGone) };
+    let exiting = LifecyclePhase::Exiting;
+    for ended in [deleted().exited(10_100, 0, None), deleted().lifecycle(10_100, exiting)] {
+        let left = ended.at(11_001, gone());
+        let silent = std::slice::from_ref(&silent);
+        assert_eq!(cause_on(Way::Proxy, left, silent), Cause::TerminationRace);
+    }
 }
 
 #[test]

@@ -53,6 +53,27 @@ fn a_client_that_goes_is_reported_and_its_request_given_up() {
 }
 
 #[test]
+fn a_client_that_goes_right_after_an_answer_of_our_own_may_not_have_read_it() {
+    run(async {
+        let mut proxy = Proxy::start(config()).await;
+        // One that asks for more has read the answer.
+        let mut client = proxy.client().await;
+        for request_id in [1, 2] {
+            client
+                .send(&format!("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: {request_id}\r\n\r\n"))
+                .await;
+            assert_eq!(client.answer().await.info().error, Some(HopError::NoEndpoint));
+        }
+        drop(client);
+        let gone = proxy.next_report(|report| matches!(report, Report::ClientGone { .. }));
+        let Report::ClientGone { request_id, info } = gone.await else {
+            unreachable!("just matched");
+        };
+        assert_eq!((request_id, info.error), (Some(2), Some(HopError::NoEndpoint)));
+    });
+}
+
+#[test]
 fn a_client_that_goes_within_its_upload_is_no_failure_of_the_pod() {
     run(async {
         let (pod, left) = silent_pod("").await;

@@ -217,7 +217,7 @@ fn sigterm_is_estimated_where_nobody_tells_of_it() {
         (&'a str, Value, &'a [(&'a str, i64, f64)], i64, Option<(i32, i64, f64)>, &'a str);
     let rows: [Row<'_>; 10] = [
         ("no hook, no Event", json!({}), &[], 30, None, "+10.200 ±1.700"),
-        ("no hook", json!({}), &[("Killing", 10, 10.4)], 30, None, "+10.400 ±0.250"),
+        ("no hook", json!({}), &[("Killing", 10, 10.4)], 30, None, "+10.400 ±0.400"),
         (
             "no hook, a late kubelet",
             json!({}),
@@ -226,7 +226,7 @@ fn sigterm_is_estimated_where_nobody_tells_of_it() {
             None,
             "+11.100 ±0.100",
         ),
-        ("sleep", sleep.clone(), &[("Killing", 10, 10.4)], 30, None, "+15.400 ±0.250"),
+        ("sleep", sleep.clone(), &[("Killing", 10, 10.4)], 30, None, "+15.400 ±0.400"),
         ("sleep, no Event", sleep.clone(), &[], 30, None, "+15.200 ±1.700"),
         (
             "a sleep longer than the grace",
@@ -234,16 +234,16 @@ fn sigterm_is_estimated_where_nobody_tells_of_it() {
             &[("Killing", 10, 10.4)],
             30,
             None,
-            "+40.400 ±0.250",
+            "+40.400 ±0.400",
         ),
-        ("an exec hook", exec.clone(), &[("Killing", 10, 10.4)], 30, None, "+10.400 ±30.250"),
+        ("an exec hook", exec.clone(), &[("Killing", 10, 10.4)], 30, None, "+10.400 ±30.400"),
         (
             "an exec hook that failed",
             exec,
             &[("Killing", 10, 10.4), ("FailedPreStopHook", 10, 10.5)],
             30,
             None,
-            "+10.500 ±0.250",
+            "+10.500 ±0.500",
         ),
         (
             "ended by it",
@@ -251,7 +251,7 @@ fn sigterm_is_estimated_where_nobody_tells_of_it() {
             &[("Killing", 10, 10.4)],
             30,
             Some((0, 15, 16.5)),
-            "+15.400 ±0.250",
+            "+15.400 ±0.400",
         ),
         ("ended before it", sleep, &[("Killing", 10, 10.4)], 30, Some((1, 12, 13.5)), ""),
     ];
@@ -287,8 +287,8 @@ fn a_target_that_tells_of_its_sigterm_is_believed() {
         ("its line", Some((10.5, 10.6)), None, "+10.500"),
         ("its line before the deletion is seen", Some((10.05, 10.1)), None, "+10.050"),
         ("its line after its end", Some((10.5, 13.0)), Some((0, 11, 12.0)), "+10.500"),
-        ("no line at all", None, Some((143, 10, 11.4)), "+10.300 ±0.250"),
-        ("no line and no end", None, None, "+10.300 ±0.250"),
+        ("no line at all", None, Some((143, 10, 11.4)), "+10.300 ±0.300"),
+        ("no line and no end", None, None, "+10.300 ±0.300"),
     ];
     for (case, line, exit, wanted) in rows {
         let mut bench = Bench::seen(tells());

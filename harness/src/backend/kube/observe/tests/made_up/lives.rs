@@ -68,7 +68,7 @@ fn ready_is_true_and_nothing_else() {
     unknown["status"]["conditions"] = ready("Unknown", 9);
     bench.tell(9.5, "pods", "modified", unknown);
     let told = bench.told(|kind| matches!(kind, EventKind::PodUnready { .. }));
-    assert_eq!(told, [r#"+9.500 ±0.250 pod-unready {"pod":"a","reason":"Why"}"#]);
+    assert_eq!(told, [r#"+9.500 ±0.500 pod-unready {"pod":"a","reason":"Why"}"#]);
     // Ready since later than before: it was unready in between.
     bench.tell(12.1, "pods", "modified", web("a"));
     let mut again = web("a");
@@ -162,7 +162,7 @@ fn a_pod_waits_for_the_set_that_gives_it_its_revision() {
     assert_eq!(bench.observer.next_deadline(), Some(at(2.5)));
     bench.tell(1.7, "replicasets", "added", set("web-a", 7, 1));
     let told = bench.told(|kind| matches!(kind, EventKind::PodCreated { .. }));
-    assert_eq!(told, [r#"+1.500 ±0.250 pod-created {"pod":"a","revision":7}"#]);
+    assert_eq!(told, [r#"+1.500 ±0.500 pod-created {"pod":"a","revision":7}"#]);
     // One whose set is never seen is told without.
     let mut stray = web("b");
     stray["metadata"]["ownerReferences"][0]["name"] = json!("web-none");
