@@ -1,7 +1,7 @@
 //! When something happened, as exactly as the record knows.
 
 use highwater_model::{
-    event::{Event, EventKind, Source},
+    event::{Event, EventKind},
     time::{Nanos, Timestamp},
 };
 
@@ -11,8 +11,6 @@ use highwater_model::{
 /// *Source*: one second of the API's times, up to 1.5 s of a kubelet that sees a deletion and
 /// tells of it (`backend/kube/observe/ending.rs`), and half a second to spare.
 const KNOWN: Nanos = Nanos::from_secs(3);
-/// What a time of whole seconds leaves open.
-const WHOLE: Nanos = Nanos::from_secs(1);
 
 /// An instant with its bounds: `earliest` ≤ `at` ≤ `latest`. All three agree where clocks are exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,44 +41,16 @@ impl Axis {
         Self { apart: uncertain.max().unwrap_or_default() }
     }
 
-    /// When an event was, seen from failures: within its precision on both sides, and not after
-    /// what was only seen when a gap was over.
-    ///
-    /// An observer narrows a stated second by how late a watch usually is; on a machine without
-    /// time to spare it is later, and the event may lie anywhere in the second. Signals are worked
-    /// out from such times, state none themselves, and need not be within a gap.
-    ///
-    /// *Source*: `backend/kube/observe/time.rs`, `Stated::written`. Seen: connections that a server
-    /// closed on SIGTERM 6 ms before the earliest instant that its deletion's precision gave.
+    /// When an event was, seen from failures: within its precision on both sides. What was only
+    /// seen after a gap is bounded by that on the other; but for signals, which nobody sees: their
+    /// instants are worked out.
     pub fn moment(self, event: &Event) -> Moment {
         let off = event.precision.unwrap_or_default() + self.apart;
         let at = event.at;
-        let before = |instant: Timestamp, span: Nanos| Timestamp(instant.0.saturating_sub(span.0));
-        let mut moment = Moment { at, earliest: before(at, off), latest: at + off };
+        let both = Moment { at, earliest: Timestamp(at.0.saturating_sub(off.0)), latest: at + off };
         let is_worked_out = matches!(event.kind, EventKind::SignalSent { .. });
-        if is_worked_out && event.precision.is_some() && event.source != Source::Target {
-            moment.earliest = before(moment.earliest, WHOLE);
-        } else if moment.is_vague() && !is_worked_out {
-            moment.latest = at;
-        } else if is_written(&event.kind)
-            && let Some(stated) = event.stated
-        {
-            moment.earliest = moment.earliest.min(before(stated, self.apart));
-        }
-        moment
+        if both.is_vague() && !is_worked_out { Moment { latest: at, ..both } } else { both }
     }
-}
-
-/// Whether an event is a write to the API that states its second.
-fn is_written(kind: &EventKind) -> bool {
-    matches!(
-        kind,
-        EventKind::PodCreated { .. }
-            | EventKind::PodDeleted { .. }
-            | EventKind::PodReady { .. }
-            | EventKind::PodUnready { .. }
-            | EventKind::ProbeKill { .. }
-    )
 }
 
 impl Moment {

@@ -240,10 +240,11 @@ fn has_just_exited(exited: Moment, at: Timestamp) -> bool {
 /// Whether nothing runs in a pod any more. Where nobody saw its container's end, the container's own
 /// last word counts.
 fn has_ended(life: &PodLife, at: Timestamp) -> bool {
-    life.gone.is_some_and(|gone| gone.may_be_by(at))
-        || life
-            .container_at(at)
-            .is_none_or(|container| container.ended().is_some_and(|end| end.may_be_by(at)))
+    let has_exited = |container: &Container| {
+        let ends = [container.exiting, container.exited.map(|exit| exit.at)];
+        ends.into_iter().flatten().any(|end| end.may_be_by(at))
+    };
+    life.gone.is_some_and(|gone| gone.may_be_by(at)) || life.container_at(at).is_none_or(has_exited)
 }
 
 /// Broken between SIGTERM and a proper end.

@@ -30,15 +30,6 @@ impl Cluster {
         self
     }
 
-    /// An event of which the object itself gives the second.
-    pub(super) fn stated(self, seconds: f64, off: f64, stated: f64, kind: EventKind) -> Self {
-        let mut cluster = self.event(seconds, off, kind);
-        if let Some(event) = cluster.events.last_mut() {
-            event.stated = Some(at(stated));
-        }
-        cluster
-    }
-
     /// A pod of a revision that is made and whose container runs a second later, known to half a
     /// second; ready at `ready`.
     pub(super) fn pod(self, name: &str, revision: u32, made: f64, ready: f64) -> Self {

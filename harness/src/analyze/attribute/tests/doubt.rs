@@ -30,37 +30,6 @@ fn times_that_are_known_to_a_second_count_for_all_that_they_may_mean() {
 }
 
 #[test]
-fn a_watch_that_is_later_than_it_thinks_is_bounded_by_the_second_that_is_stated() {
-    // As seen with nginx on a busy machine: the deletion in the second from 100.114 s, observed at
-    // 100.506 s, SIGTERM worked out from it; and connections that were cut at 100.25 s.
-    let grace = Nanos::from_secs(30);
-    let deleted =
-        |pod: &str| EventKind::PodDeleted { pod: pod.into(), grace, reason: DeleteReason::Rollout };
-    let late = || {
-        calm()
-            .stated(100.506, 0.25, 100.114, deleted("a"))
-            .signal("a", 100.506, 0.25, Signal::Sigterm)
-            .exited("a", 100.81, 0)
-    };
-    let cut = |seconds| reused(Outcome::Truncated, 9.0, seconds, 0.0);
-    check([
-        ("within the second", late(), cut(100.25), Cause::AbruptExit, "a"),
-        ("before it", late(), cut(100.1), Cause::Unexplained, ""),
-        (
-            "its own word is exact",
-            calm()
-                .stated(100.506, 0.25, 100.114, deleted("a"))
-                .says("a", 100.4, LifecyclePhase::Signal)
-                .told("a", 100.4, Signal::Sigterm)
-                .exited("a", 100.81, 0),
-            cut(100.3),
-            Cause::Unexplained,
-            "",
-        ),
-    ]);
-}
-
-#[test]
 fn a_gap_of_the_watch_gives_no_cause() {
     // Nothing was heard from 100 s to 130 s. What states its time is known all the same.
     let replaced = |stated: bool| {
