@@ -76,8 +76,7 @@ fn has_pod(workload: &Workload, image: &str, env: &str) -> bool {
 #[test]
 #[ignore = "needs a cluster: just test-cluster"]
 fn a_workload_is_evicted_by_its_budget_drained_and_rolled_to_another_image_and_back() {
-    // No other test may cordon the other node meanwhile.
-    let mut lab = Lab::alone("workload");
+    let mut lab = Lab::cordoning("workload");
     let workload = lab.workload("nginx");
     budget(&workload, 0);
     let before = workload.spec();

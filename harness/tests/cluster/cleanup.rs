@@ -86,7 +86,8 @@ fn moment(run: &mut Running, home: &str, index: u64, of: u64) {
 #[ignore = "needs a cluster: just test-cluster"]
 fn kill_9_at_many_moments_leaves_nothing_after_a_cleanup() {
     let of = kills();
-    let mut lab = Lab::alone("killed");
+    // The long recipe takes the metrics API away, too.
+    let mut lab = if of > 4 { Lab::alone("killed") } else { Lab::cordoning("killed") };
     let workload = lab.workload("python");
     autoscaler(&workload);
     let before = State::now(&workload);
@@ -113,7 +114,7 @@ fn kill_9_at_many_moments_leaves_nothing_after_a_cleanup() {
 #[test]
 #[ignore = "needs a cluster: just test-cluster"]
 fn ctrl_c_puts_everything_back_by_itself() {
-    let mut lab = Lab::alone("ctrl-c");
+    let mut lab = Lab::cordoning("ctrl-c");
     let workload = lab.workload("go");
     autoscaler(&workload);
     let before = State::now(&workload);

@@ -25,6 +25,11 @@ impl Lab {
         Self::with(name, Some(Turn::shared()))
     }
 
+    /// For a test that cordons a node: of two, one must be left for all.
+    pub(crate) fn cordoning(name: &str) -> Self {
+        Self::with(name, Some(Turn::cordoning()))
+    }
+
     /// For a test that takes from the whole cluster what others need.
     pub(crate) fn alone(name: &str) -> Self {
         Self::with(name, Some(Turn::exclusive()))
@@ -148,13 +153,21 @@ fn need_a_test_cluster() {
     assert!(output.status.success(), "these tests need a cluster, and {context} says: {errors}");
 }
 
-/// Who may use the cluster: any number of tests that share it, or one that is alone. It holds for
-/// all processes of this machine.
-struct Turn(#[expect(dead_code, reason = "held, not read")] File);
+/// Who may use the cluster: any number of tests that share it, of which one may cordon nodes, or
+/// one that is alone. It holds for all processes of this machine.
+struct Turn(#[expect(dead_code, reason = "held, not read")] Vec<File>);
 
 impl Turn {
     fn shared() -> Self {
         Self::take(|lock| lock.lock_shared())
+    }
+
+    fn cordoning() -> Self {
+        let nodes = lock_file("nodes");
+        nodes.lock().unwrap();
+        let Self(mut held) = Self::shared();
+        held.push(nodes);
+        Self(held)
     }
 
     fn exclusive() -> Self {
@@ -163,14 +176,15 @@ impl Turn {
 
     /// Who waits for the lock holds the gate, so that nobody comes in before him.
     fn take(lock: impl Fn(&File) -> std::io::Result<()>) -> Self {
-        let open = |name: &str| {
-            let path = std::env::temp_dir().join(name);
-            File::options().create(true).append(true).open(path).unwrap()
-        };
-        let gate = open("highwater-test-cluster.gate");
+        let gate = lock_file("gate");
         gate.lock().unwrap();
-        let file = open("highwater-test-cluster.lock");
+        let file = lock_file("lock");
         lock(&file).unwrap();
-        Self(file)
+        Self(vec![file])
     }
+}
+
+fn lock_file(name: &str) -> File {
+    let path = std::env::temp_dir().join(format!("highwater-test-cluster.{name}"));
+    File::options().create(true).append(true).open(path).unwrap()
 }
