@@ -155,7 +155,7 @@ fn need_a_test_cluster() {
 
 /// Who may use the cluster: any number of tests that share it, of which one may cordon nodes, or
 /// one that is alone. It holds for all processes of this machine.
-struct Turn(#[expect(dead_code, reason = "held, not read")] Vec<File>);
+struct Turn(Vec<File>);
 
 impl Turn {
     fn shared() -> Self {
