@@ -302,7 +302,7 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "String::is_empty")]
         detail: String,
     },
-    /// A proxy's client went away before the pod had answered.
+    /// A proxy's client went away before the pod had answered, or just as the proxy answered itself.
     ClientGone {
         /// The request's id.
         request_id: u64,

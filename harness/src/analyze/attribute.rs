@@ -16,6 +16,7 @@ mod hidden;
 mod late;
 mod offers;
 mod rules;
+mod stale;
 pub mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,9 @@ pub struct Attributed<'a> {
     pub transition: Option<TransitionKind>,
     /// Why there is no cause although pods are known that could have shown it.
     pub doubt: Option<Doubt>,
+    /// Whether a node can have sent it by a flow that it kept to a pod long gone: an echo of an
+    /// earlier failure, which says nothing of how long pods are chosen.
+    pub is_stale: bool,
 }
 
 impl<'a> Attributed<'a> {
@@ -64,6 +68,11 @@ impl<'a> Attributed<'a> {
             [pod] => Some(pod),
             _ => None,
         }
+    }
+
+    fn give(&mut self, cause: Cause, pods: Vec<&'a str>, lives: &Lives) {
+        self.transition = transition(&self.case, cause, &pods, lives);
+        (self.cause, self.pods) = (cause, pods);
     }
 }
 
@@ -109,7 +118,7 @@ pub fn attribute<'a>(
     let offers = if way.hides_pods() { Offers::of(events, lives, way) } else { Offers::default() };
     let hidden = Hidden { rules, offers, way };
     let mut all: Vec<_> = cases.into_iter().map(|case| attributed(case, &hidden)).collect();
-    hidden.explain_late(&mut all);
+    hidden.explain_rest(&mut all);
     all
 }
 
@@ -124,7 +133,7 @@ fn attributed<'a>(case: Case<'a>, hidden: &Hidden<'a>) -> Attributed<'a> {
     };
     let cause = cause.unwrap_or(Cause::Unexplained);
     let transition = transition(&case, cause, &pods, hidden.rules.lives);
-    Attributed { case, cause, pods, transition, doubt }
+    Attributed { case, cause, pods, transition, doubt, is_stale: false }
 }
 
 /// A cause that the contact itself gives.

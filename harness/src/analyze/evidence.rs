@@ -49,22 +49,29 @@ pub(super) fn evidence(
     text
 }
 
-/// When they were, seen from what the cause begins with.
+/// When they were, seen from what the cause begins with, if it has a begin.
 fn delays(cause: Cause, cases: &[&Attributed<'_>], lives: &Lives) -> String {
+    let words = match cause {
+        Cause::PrematureReady => "after the pod became ready",
+        Cause::TerminationRace
+        | Cause::AbruptExit
+        | Cause::AcceptQueueDrop
+        | Cause::GraceExceeded
+        | Cause::LivenessKill
+        | Cause::RefusedByApp => "after SIGTERM",
+        _ => return String::new(),
+    };
     let reference = |life: &PodLife, at: Timestamp| match cause {
         Cause::PrematureReady => life.first_ready,
         _ => life.container_at(at).and_then(|container| container.sigterm),
     };
-    let words = match cause {
-        Cause::PrematureReady => "after the pod became ready",
-        _ => "after SIGTERM",
-    };
     let (mut first, mut last, mut off) = (f64::INFINITY, f64::NEG_INFINITY, Nanos::ZERO);
-    for one in cases {
-        let at = one.case.ended;
+    for one in cases.iter().filter(|one| !one.is_stale) {
+        let at = met(&one.case);
         let of_pods = one.pods.iter().filter_map(|pod| reference(lives.get(pod)?, at));
-        // Of several pods the last one that had begun to go.
-        let Some(from) = of_pods.max_by_key(|from| (from.at <= at, from.at)) else { continue };
+        // Of several pods the last one that had begun to go; not what may come much later.
+        let begun = of_pods.filter(|from| from.may_be_by(at));
+        let Some(from) = begun.max_by_key(|from| (from.at <= at, from.at)) else { continue };
         let delay = (at.0 as f64 - from.at.0 as f64) / SECOND as f64;
         (first, last) = (first.min(delay), last.max(delay));
         off = off.max(from.at.since(from.earliest)).max(from.latest.since(from.at));
@@ -78,6 +85,17 @@ fn delays(cause: Cause, cases: &[&Attributed<'_>], lives: &Lives) -> String {
         String::new()
     };
     format!(", {first:.3} to {last:.3} s {words}{known}")
+}
+
+/// When an attempt met what it met: at its end, but at its begin if it only waited from then on.
+fn met(case: &Case<'_>) -> Timestamp {
+    match case.contact {
+        Contact::ConnectTimeout
+        | Contact::Unreachable
+        | Contact::Timeout
+        | Contact::GatewayTimeout => case.started,
+        _ => case.ended,
+    }
 }
 
 /// What the pods did, as late as they did it.
@@ -119,10 +137,12 @@ fn inference(cases: &[&Attributed<'_>]) -> String {
         cases.iter().filter(|one| wanted(one)).map(|one| one.case.failure.n).sum()
     };
     let mut text = String::new();
-    let is_inferred = |one: &Attributed<'_>| one.case.is_hidden && one.doubt.is_none();
+    let is_inferred =
+        |one: &Attributed<'_>| one.case.is_hidden && one.doubt.is_none() && !one.is_stale;
     let only = count(&|one| is_inferred(one) && one.pods.len() == 1);
     let several = count(&|one| is_inferred(one) && one.pods.len() > 1);
-    let most = cases.iter().map(|one| one.pods.len()).max().unwrap_or(0);
+    let inferred = cases.iter().filter(|one| is_inferred(one));
+    let most = inferred.map(|one| one.pods.len()).max().unwrap_or(0);
     match (only, several) {
         (0, 0) => {}
         (only, 0) => text.push_str(&format!(
@@ -135,6 +155,13 @@ fn inference(cases: &[&Attributed<'_>]) -> String {
             "; the way to the pods does not name them: {only} can have met one pod only, \
              {several} met one of up to {most}"
         )),
+    }
+    let stale = count(&|one| one.is_stale);
+    if stale > 0 {
+        text.push_str(&format!(
+            "; {stale} came when nobody came or went, after connections to pods that were gone: nodes \
+             keep such flows for two minutes"
+        ));
     }
     for (doubt, words) in [
         (Doubt::Ambiguous, "could have been of several causes"),
@@ -213,6 +240,10 @@ fn choice(one: &Attributed<'_>) -> String {
         Some(Doubt::Ambiguous) => ", and they give different causes",
         Some(Doubt::Gap) => ", and nothing was heard of the cluster then",
     };
+    if one.is_stale {
+        return "; nobody came or went: a node may have kept the flow of an earlier connection with its port"
+            .into();
+    }
     if !one.case.is_hidden {
         return doubt.replacen(", and", ";", 1);
     }

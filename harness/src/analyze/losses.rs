@@ -132,7 +132,9 @@ fn lost_after_deletion(one: &Attributed<'_>, lives: &Lives) -> Option<Nanos> {
         one.cause,
         Cause::TerminationRace | Cause::AbruptExit | Cause::AcceptQueueDrop | Cause::RefusedByApp
     );
-    let is_anew = one.case.connection.is_none_or(|connection| connection.served == 0);
+    // One that a node sent by an old flow was not chosen anew.
+    let is_anew =
+        !one.is_stale && one.case.connection.is_none_or(|connection| connection.served == 0);
     let after = |pod: &&str| -> Option<Nanos> {
         let deleted: Timestamp = lives.get(pod)?.deletion?.at.at;
         (deleted <= one.case.started).then(|| one.case.started.since(deleted))

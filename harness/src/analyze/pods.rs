@@ -87,6 +87,13 @@ pub struct Container {
     pub ready: Option<Moment>,
 }
 
+impl Container {
+    /// When it ended: as was seen, or else by its own last word.
+    pub fn ended(&self) -> Option<Moment> {
+        self.exited.map(|exit| exit.at).or(self.exiting)
+    }
+}
+
 /// The end of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exit {
@@ -187,7 +194,7 @@ impl PodLife {
     fn runs(&self, at: Timestamp) -> bool {
         let has_not = |end: Option<Moment>| end.is_none_or(|end| !end.may_be_by(at));
         let container = self.container_at(at);
-        has_not(self.gone) && container.is_some_and(|one| has_not(one.exited.map(|exit| exit.at)))
+        has_not(self.gone) && container.is_some_and(|one| has_not(one.ended()))
     }
 
     /// The hours that its containers ran, until `end` at the latest.

@@ -16,4 +16,5 @@ mod rights;
 mod rolling;
 mod run;
 mod scaling;
+mod watching;
 mod without_api;

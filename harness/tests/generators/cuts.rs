@@ -79,7 +79,7 @@ async fn a_connection_on_which_nothing_comes_any_more_is_replaced() {
 #[tokio::test]
 async fn connections_that_break_within_every_kind_of_line_lose_and_double_nothing() {
     let server = Server::start();
-    let (mut pods, ways, connectors) = pods(1, &[]);
+    let (mut pods, ways, connectors) = pods(1, &["--orphan-after", "20s"]);
     // A welcome and the first pongs are some 1,400 bytes, a second's lines a few thousand.
     ways[0].break_within(1_300);
     let mut run = Run::open(scenario(3), &server, connectors);
@@ -89,5 +89,8 @@ async fn connections_that_break_within_every_kind_of_line_lose_and_double_nothin
     assert_eq!(run.count(|what| matches!(what, What::Ready { .. })), 1);
     assert_eq!(run.count(|what| matches!(what, What::Started { .. })), 1);
     assert!(ways[0].connections() > 60, "{} connections", ways[0].connections());
-    assert_eq!(pods[0].ended().await.0, Some(0));
+    // If it was the very last acknowledgement that was cut, nobody gives it any more, and the
+    // generator ends as one that is left alone.
+    let (code, said) = pods[0].ended().await;
+    assert!(matches!(code, Some(0 | 3)), "{code:?}: {said}");
 }

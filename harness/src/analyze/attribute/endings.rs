@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use highwater_model::time::{Nanos, Timestamp};
 
 use super::{Case, Contact, EXIT_LATENESS};
-use crate::analyze::pods::{Container, Lives, PodLife};
+use crate::analyze::pods::{Container, Exit, Lives, PodLife};
 
 /// A broken request this old was in work. One that breaks sooner need not have been: it may have
 /// met a connection that was closed while idle, within a round trip.
@@ -73,16 +73,13 @@ impl Endings {
     /// that its listener is closed first, or exits without that word. SIGKILL and the end of its
     /// memory are other ends.
     pub(super) fn is_abrupt(&self, life: &PodLife, container: &Container) -> bool {
-        let Some(exit) = container.exited.filter(|exit| !exit.oom) else { return false };
-        if container.sigkill.is_some_and(|sigkill| sigkill.at <= exit.at.at) {
+        if container.exited.is_some_and(|exit| exit.oom || was_forced(container, exit)) {
             return false;
         }
-        if container.tells && container.listener_closed.is_some() {
-            return false;
+        if container.tells && (container.listener_closed.is_some() || container.exiting.is_some()) {
+            return container.listener_closed.is_none();
         }
-        if container.tells && container.exiting.is_some() {
-            return true;
-        }
+        let Some(exit) = container.exited else { return false };
         let is_prompt =
             container.sigterm.is_some_and(|sigterm| exit.at.at.since(sigterm.at) <= PROMPT);
         let was_signalled = exit.signal == Some(rustix::process::Signal::TERM.as_raw());
@@ -109,8 +106,11 @@ fn revision(case: &Case<'_>, lives: &Lives) -> Option<u32> {
 /// Whether a container may be between SIGTERM and its exit at `at`, and ends of itself.
 fn ends_on_sigterm(container: &Container, at: Timestamp) -> bool {
     let (Some(sigterm), Some(exit)) = (container.sigterm, container.exited) else { return false };
-    let was_killed = exit.oom
-        || container.probe_kill.is_some()
-        || container.sigkill.is_some_and(|sigkill| sigkill.at <= exit.at.at);
+    let was_killed = exit.oom || container.probe_kill.is_some() || was_forced(container, exit);
     !was_killed && sigterm.may_be_by(at) && at <= exit.at.latest + EXIT_LATENESS
+}
+
+/// Whether SIGKILL ended a container.
+fn was_forced(container: &Container, exit: Exit) -> bool {
+    container.sigkill.is_some_and(|sigkill| sigkill.at <= exit.at.at)
 }

@@ -27,19 +27,21 @@
 //!   it: `unexplained`, unless what is known beside it explains it alike. No cause comes from what
 //!   nobody saw.
 //!
-//! Where no pod is known to show the contact, what remains is what needs no event: overload for
-//! time-outs, an idle time-out race for reused connections, a black hole for no route, and for
-//! refusals pods of servers that tell nothing and listen late ([`LateListeners`]).
+//! Where no pod is known to show the contact, what remains is: refusals of servers that tell nothing
+//! and listen late ([`LateListeners`]); connections that time out on flows that a node still keeps to
+//! a pod that is gone ([`StaleFlows`]); and what needs no event at all: overload for other time-outs,
+//! an idle time-out race for reused connections, a black hole for no route.
 
 use std::collections::BTreeSet;
 
 use highwater_model::time::{Nanos, Timestamp};
 
 use super::{
-    Attributed, Case, Contact, Doubt, TransitionKind, Way,
+    Attributed, Case, Contact, Doubt, Way,
     late::LateListeners,
     offers::Offers,
     rules::{Found, Rules, is_node_lost, still_serves},
+    stale::StaleFlows,
 };
 use crate::analyze::{Cause, pods::PodLife};
 
@@ -95,7 +97,7 @@ impl<'a> Hidden<'a> {
         if may_be_nobody && self.offers.is_nobody(from, until) {
             return Inferred { cause: Some(Cause::NoReadyEndpoint), ..Inferred::default() };
         }
-        let lags = if self.way == Way::Ingress { INGRESS } else { KUBE_PROXY };
+        let lags = self.lags();
         let mut all = self.explanations(case, span, lags.longest);
         if may_be_nobody {
             let nobody = |lag, found| Explanation { lag, found, pod: None };
@@ -112,7 +114,7 @@ impl<'a> Hidden<'a> {
                 return decide(&within);
             }
         }
-        self.without_event(case, span, lags.longest)
+        Inferred::default()
     }
 
     /// When the pod was chosen: from, until.
@@ -192,51 +194,69 @@ impl<'a> Hidden<'a> {
     /// Whether a pod may break a connection off: nothing does after it has ended.
     fn breaks(&self, life: &PodLife, case: &Case<'_>) -> Option<Found> {
         let is_over = life.containers_at(case.chosen).all(|container| {
-            let exit = container.exited.map(|exit| exit.at).or(life.gone);
+            let exit = container.ended().or(life.gone);
             exit.is_some_and(|exit| exit.latest + super::EXIT_LATENESS < case.started)
         });
         if is_over { None } else { self.rules.cuts(life, case) }
     }
 
-    /// What remains where no pod is known to show the contact.
-    fn without_event(
-        &self,
-        case: &Case<'_>,
-        (from, until): (Timestamp, Timestamp),
-        longest: Nanos,
-    ) -> Inferred<'a> {
-        let cause = match case.contact {
+    /// Explains what remains, where no pod is known to have shown the contact.
+    pub(super) fn explain_rest(&self, attributed: &mut [Attributed<'a>]) {
+        let is_left = |one: &Attributed<'_>| {
+            one.case.is_hidden && one.cause == Cause::Unexplained && one.doubt.is_none()
+        };
+        let left = attributed.iter().filter(|one| is_left(one));
+        let refused = left.filter(|one| one.case.contact == Contact::Refused);
+        let mut refused: Vec<Timestamp> = refused.map(|one| one.case.ended).collect();
+        refused.sort_unstable();
+        let late = LateListeners::of(&refused, self.rules.lives);
+        let stale = match self.way {
+            Way::Service => StaleFlows::of(attributed),
+            _ => StaleFlows::default(),
+        };
+        for one in attributed.iter_mut().filter(|one| is_left(one)) {
+            let (from, until) = self.choice(&one.case);
+            match one.case.contact {
+                Contact::Refused => {
+                    let pods = late.at(from, until, &self.offers);
+                    if !pods.is_empty() {
+                        one.give(Cause::PrematureReady, pods, self.rules.lives);
+                    }
+                }
+                Contact::ConnectTimeout | Contact::Unreachable => {
+                    match stale.echo(one.case.started) {
+                        Some((cause, pods)) => {
+                            one.give(cause, pods, self.rules.lives);
+                            one.is_stale = true;
+                        }
+                        None => self.without_event(one),
+                    }
+                }
+                _ => self.without_event(one),
+            }
+        }
+    }
+
+    /// Gives the cause of a contact that needs no event.
+    fn without_event(&self, one: &mut Attributed<'a>) {
+        let cause = match one.case.contact {
             Contact::ConnectTimeout | Contact::Timeout | Contact::GatewayTimeout => Cause::Overload,
             Contact::Unreachable => Cause::Blackhole,
-            Contact::Reset | Contact::Eof if case.is_reused() => Cause::IdleTimeoutRace,
+            Contact::Reset | Contact::Eof if one.case.is_reused() => Cause::IdleTimeoutRace,
             Contact::Answered => Cause::RefusedByApp,
-            _ => return Inferred::default(),
+            _ => return,
         };
+        let (from, until) = self.choice(&one.case);
+        let longest = self.lags().longest;
         let offered = self.offers.between(from, until).filter(|(_, _, lag)| *lag <= longest);
         let pods: Vec<&str> = offered.map(|(pod, ..)| pod).collect();
         // Any of several: that says nothing of a pod.
         let pods = if pods.len() == 1 { pods } else { Vec::new() };
-        Inferred { cause: Some(cause), pods, doubt: None }
+        one.give(cause, pods, self.rules.lives);
     }
 
-    /// The cause of refusals that nothing explains: pods that say nothing, and listen late.
-    pub(super) fn explain_late(&self, attributed: &mut [Attributed<'a>]) {
-        let is_left = |one: &Attributed<'_>| {
-            let is_refusal = one.case.is_hidden && one.case.contact == Contact::Refused;
-            is_refusal && one.cause == Cause::Unexplained && one.doubt.is_none()
-        };
-        let left = attributed.iter().filter(|one| is_left(one)).map(|one| one.case.ended);
-        let mut left: Vec<Timestamp> = left.collect();
-        left.sort_unstable();
-        let late = LateListeners::of(&left, self.rules.lives);
-        for one in attributed.iter_mut().filter(|one| is_left(one)) {
-            let pods = late.at(one.case.chosen, one.case.ended, &self.offers);
-            if !pods.is_empty() {
-                one.cause = Cause::PrematureReady;
-                one.transition = Some(TransitionKind::Start);
-                one.pods = pods;
-            }
-        }
+    fn lags(&self) -> Lags {
+        if self.way == Way::Ingress { INGRESS } else { KUBE_PROXY }
     }
 }
 

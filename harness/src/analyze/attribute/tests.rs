@@ -391,11 +391,16 @@ fn through_a_proxy_the_hop_decides() {
     // The pod's address was gone already, as was seen or as it said itself: the proxy waited for a
     // connection.
     let gone = || EventKind::ClientGone { request_id: 7, hop: hop(HopError::ClientGone) };
-    let exiting = LifecyclePhase::Exiting;
-    for ended in [deleted().exited(10_100, 0, None), deleted().lifecycle(10_100, exiting)] {
+    let closed = || deleted().lifecycle(10_050, LifecyclePhase::ListenerClosed);
+    let said = |story: Story| story.lifecycle(10_100, LifecyclePhase::Exiting);
+    for (ended, cause) in [
+        (deleted().exited(10_100, 0, None), Cause::TerminationRace),
+        (said(closed()), Cause::TerminationRace),
+        // It exits, and never said that it had closed its listener: without a drain.
+        (said(deleted()), Cause::AbruptExit),
+    ] {
         let left = ended.at(11_001, gone());
-        let silent = std::slice::from_ref(&silent);
-        assert_eq!(cause_on(Way::Proxy, left, silent), Cause::TerminationRace);
+        assert_eq!(cause_on(Way::Proxy, left, std::slice::from_ref(&silent)), cause);
     }
 }
 

@@ -64,6 +64,15 @@ impl Cluster {
         )
     }
 
+    /// A signal of which the target itself tells.
+    pub(super) fn told(self, name: &str, seconds: f64, signal: Signal) -> Self {
+        let mut cluster = self.signal(name, seconds, 0.002, signal);
+        if let Some(event) = cluster.events.last_mut() {
+            event.source = Source::Target;
+        }
+        cluster
+    }
+
     pub(super) fn exited(self, name: &str, seconds: f64, code: i32) -> Self {
         let signal = (code > 128).then_some(code - 128);
         let kind = EventKind::ContainerExited { pod: name.into(), code, signal, oom: false };

@@ -290,6 +290,79 @@ fn a_pod_that_tells_of_its_life_is_met_when_it_says_that_it_does_not_serve() {
 }
 
 #[test]
+fn a_pod_that_said_that_it_exits_has_ended_even_if_nobody_saw_that() {
+    use LifecyclePhase as L;
+    // The API server was gone as it ended: no exit, and its pod is never gone.
+    let said = |phase| {
+        calm()
+            .says("a", 1.1, L::Starting)
+            .says("a", 1.2, L::Listening)
+            .deleted("a", 100.0)
+            .told("a", 100.05, Signal::Sigterm)
+            .endpoints(100.02, "a! b")
+            .says("a", 100.1, phase)
+    };
+    let timeout = || slow(Outcome::ConnectTimeout, 100.9);
+    check([
+        ("it exits", said(L::Exiting), timeout(), Cause::AbruptExit, "a"),
+        (
+            "it drained and exits",
+            said(L::ListenerClosed).says("a", 100.2, L::Exiting),
+            timeout(),
+            Cause::TerminationRace,
+            "a",
+        ),
+        ("it still drains", said(L::DrainStarted), timeout(), Cause::Overload, ""),
+    ]);
+}
+
+/// A story, its failures, and cause and pods of the last of them.
+type Echo = (&'static str, Cluster, Vec<Failure>, (Cause, &'static str));
+
+#[test]
+fn a_flow_that_a_node_keeps_to_a_pod_long_gone_echoes_the_time_outs_of_its_end() {
+    use Outcome as O;
+    let first = || slow(O::ConnectTimeout, 100.9);
+    let later = |seconds| slow(O::ConnectTimeout, seconds);
+    let quiet = |seconds| slow(O::Timeout, seconds);
+    let gone = || {
+        // All of its own are in the first wave, and `c` has been there since.
+        calm()
+            .pod("c", 2, 95.0, 99.9)
+            .endpoints(99.95, "a b c")
+            .ends("a", 100.0, 0.1, 0)
+            .endpoints(100.02, "a! b c")
+            .endpoints(101.2, "b c")
+    };
+    let race = (Cause::TerminationRace, "a");
+    let overload = (Cause::Overload, "");
+    let rows: [Echo; 9] = [
+        ("13 s later", gone(), vec![first(), later(114.0)], race),
+        ("no route 13 s later", gone(), vec![first(), new(O::ConnectUnreachable, 114.0)], race),
+        ("as long as the flow is kept", gone(), vec![first(), later(222.8)], race),
+        ("no longer", gone(), vec![first(), later(223.0)], overload),
+        ("before the first one's port was free", gone(), vec![first(), later(97.0)], overload),
+        ("without a first wave", gone(), vec![later(114.0)], overload),
+        ("a first wave of overload", calm(), vec![first(), later(114.0)], overload),
+        (
+            "while connections wait for answers in vain",
+            gone(),
+            vec![first(), quiet(109.0), later(114.0)],
+            overload,
+        ),
+        ("long after some waited in vain", gone(), vec![first(), quiet(103.9), later(114.0)], race),
+    ];
+    for (what, cluster, failures, (cause, pods)) in rows {
+        let (found, named, _) = cluster.judge(&failures).pop().expect("a failure");
+        assert_eq!((found, &*named.join(" ")), (cause, pods), "{what}");
+    }
+    // An ingress connects to pods without the node's translation.
+    let ingress = gone().through(Way::Ingress);
+    let found = ingress.judge(&[first(), slow(O::Timeout, 300.0)]);
+    assert_eq!(found[1].0, Cause::Overload);
+}
+
+#[test]
 fn a_late_listener_that_says_nothing_refuses_from_the_moment_it_is_ready_and_without_a_break() {
     let young = || calm().pod("c", 2, 90.0, 92.0).endpoints(92.0, "a b c");
     let refused = |seconds: &[f64]| -> Vec<Failure> {

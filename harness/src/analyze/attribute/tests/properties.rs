@@ -4,8 +4,8 @@ use proptest::{collection::vec, prelude::*};
 
 use super::{cluster::*, *};
 
-/// Longer than any data path lags.
-const LONGEST: f64 = 70.0;
+/// Longer than any data path lags, and than a node keeps a flow.
+const LONGEST: f64 = 130.0;
 
 fn pod() -> impl Strategy<Value = String> {
     prop_oneof![Just("a"), Just("b"), Just("c"), Just("d")].prop_map(String::from)

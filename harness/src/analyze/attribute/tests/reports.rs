@@ -145,6 +145,31 @@ fn a_fix_covers_the_last_loss_after_a_deletion_and_what_is_usual_and_names_the_c
 }
 
 #[test]
+fn an_echo_is_told_as_one_and_says_nothing_of_how_late_the_data_path_is() {
+    let timeout = |seconds| slow(Outcome::ConnectTimeout, seconds);
+    let losses = found(&pair(), &[timeout(100.9), timeout(114.0)], "{}");
+    let Loss { cause, count, evidence, fix, examples, .. } = &losses[0];
+    assert_eq!((losses.len(), *cause, *count), (1, Cause::TerminationRace, 2));
+    assert!(fix.advice.contains("sleep of 3 s"), "{}", fix.advice);
+    // From SIGTERM to when the first one was sent.
+    assert!(evidence.contains(", 0.850 to 0.850 s after SIGTERM"), "{evidence}");
+    assert!(evidence.ends_with(
+        "; 1 came when nobody came or went, after connections to pods that were gone: nodes keep such \
+         flows for two minutes"
+    ));
+    let is_told = |example: &crate::analyze::Example| example.story.contains("nobody came or went");
+    assert_eq!(examples.iter().filter(|example| is_told(example)).count(), 1);
+}
+
+#[test]
+fn what_does_not_begin_with_a_signal_is_not_told_by_one() {
+    // Slow answers, long before anybody goes.
+    let slow = of("a", slow(Outcome::Timeout, 20.0));
+    let losses = found(&pair(), &[slow], "{}");
+    assert_eq!(losses[0].evidence, "1 time-outs on pod a");
+}
+
+#[test]
 fn only_new_connections_speak_of_how_late_the_data_path_is() {
     // A connection that was kept, cut 25 s after the deletion.
     let forced = Cluster::default()

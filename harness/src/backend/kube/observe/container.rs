@@ -119,6 +119,7 @@ impl PodState {
         let (pod, address) = (self.name.clone(), self.address.clone());
         let kind = EventKind::ContainerStarted { pod, restarts, address, pid: None };
         scribe.at(at, Source::Kubelet, kind);
+        self.stop_late_start(at.at, scribe);
         self.release_lines(scribe);
     }
 
@@ -190,7 +191,10 @@ impl PodState {
         let signalled = signalled.filter(|at| {
             finished.is_some_and(|finished| finished.holds(*at)) && *at <= scribe.now()
         });
-        let floor = container.started.max(self.flow.last_line).max(signalled.unwrap_or_default());
+        // One that is ready runs.
+        let ready = self.ready_since.unwrap_or_default();
+        let floor = container.started.max(self.flow.last_line).max(ready);
+        let floor = floor.max(signalled.unwrap_or_default());
         let at = match (self.flow.exiting, finished) {
             (Some(exiting), Some(finished)) if finished.holds(exiting.at) => {
                 exiting.later(Nanos::ZERO, EXIT_DELAY)

@@ -35,6 +35,7 @@ pub(super) struct Killing {
     at: Estimate,
     probe: Option<ProbeKind>,
     grace: Nanos,
+    hook_failed: Option<Estimate>,
     pub(super) due: Timestamp,
 }
 
@@ -81,6 +82,13 @@ impl Stop {
     /// When the estimate is told, if nothing better came.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         (!self.is_told).then_some(self.due)
+    }
+
+    /// The hook ended at `at`: it failed.
+    fn hook_over(&mut self, at: Estimate) {
+        self.hook_failed = Some(at);
+        self.has_word = true;
+        self.hook = Hook::None;
     }
 
     /// Sets when to tell the estimate: when no better word can come any more.
@@ -166,6 +174,7 @@ impl PodState {
         grace: Nanos,
         scribe: &mut Scribe<'_>,
     ) {
+        self.flow.deleted = Some((at, deadline, grace));
         // A `Killing` long before the deletion was a probe's, one at it is the deletion's.
         let killing = self.flow.killing.filter(|killing| killing.at.at + DELETION_DELAY > at.at);
         if killing.is_none() {
@@ -182,8 +191,24 @@ impl PodState {
         let mut stop = self.stop(begin, grace);
         stop.deadline = Some(deadline);
         stop.has_word = killing.is_some();
+        if let Some(failed) = killing.and_then(|killing| killing.hook_failed) {
+            stop.hook_over(failed);
+        }
         stop.plan();
         self.flow.stop = Some(stop);
+    }
+
+    /// A container was started although the pod is being deleted: the kubelet was about to.
+    pub(super) fn stop_late_start(&mut self, started: Timestamp, scribe: &mut Scribe<'_>) {
+        if let Some((at, deadline, grace)) = self.flow.deleted {
+            self.begin_stop(at.not_before(started), deadline, grace, scribe);
+        }
+    }
+
+    /// The first that was heard of the end of the container that runs.
+    pub(super) fn begun_by(&self) -> Option<Timestamp> {
+        let killing = self.flow.killing.map(|killing| killing.at.at);
+        [killing, self.flow.sigterm_line].into_iter().flatten().min()
     }
 
     fn stop(&self, begin: Estimate, grace: Nanos) -> Stop {
@@ -221,7 +246,7 @@ impl PodState {
             (None, None)
         };
         let (grace, due) = (own_grace.unwrap_or(manner.grace), scribe.now() + DELETION_DELAY);
-        self.flow.killing = Some(Killing { at, probe, grace, due });
+        self.flow.killing = Some(Killing { at, probe, grace, hook_failed: None, due });
         // The status may have been faster than the Event.
         if self.has_ended_since(at.at) {
             self.resolve_killing(scribe);
@@ -241,6 +266,9 @@ impl PodState {
         let end = container.exited.unwrap_or(container.started);
         let pod = self.name.clone();
         let mut stop = self.stop(killing.at, killing.grace);
+        if let Some(failed) = killing.hook_failed {
+            stop.hook_over(failed);
+        }
         scribe.at(killing.at, Source::Kubelet, EventKind::ProbeKill { pod, probe });
         if self.has_ended_since(killing.at.at) {
             stop.exited = Some(Estimate { at: end, precision: None, stated: None });
@@ -256,10 +284,10 @@ impl PodState {
         let pod = self.name.clone();
         let kind = EventKind::PreStopEnded { pod, ok: false, detail: detail.into() };
         scribe.at(at, Source::Kubelet, kind);
-        if let Some(stop) = &mut self.flow.stop {
-            stop.hook_failed = Some(at);
-            stop.has_word = true;
-            stop.hook = Hook::None;
+        if let Some(killing) = &mut self.flow.killing {
+            killing.hook_failed = Some(at);
+        } else if let Some(stop) = &mut self.flow.stop {
+            stop.hook_over(at);
             stop.plan();
         }
     }
@@ -301,6 +329,9 @@ impl PodState {
             return;
         }
         if let Some(at) = stop.told() {
+            // The deletion is told last where its reason is, and goes first all the same.
+            let deleted = self.deletion.map(|deletion| deletion.at + Nanos(1));
+            let at = at.not_before(deleted.unwrap_or_default().min(scribe.now()));
             let (pod, signal) = (self.name.clone(), Signal::Sigterm);
             let kind = EventKind::SignalSent { pod, signal, by_kubelet: true };
             scribe.at(at, Source::Kubelet, kind);

@@ -95,6 +95,8 @@ pub(super) struct Flow {
     pub(super) undecided: Option<Undecided>,
     /// The kubelet's word that it ends the container, of which is not clear yet why.
     pub(super) killing: Option<Killing>,
+    /// The deletion: when it was asked for, its deadline and its grace period.
+    pub(super) deleted: Option<(Estimate, Stated, Nanos)>,
     /// The end of the container under way.
     pub(super) stop: Option<Stop>,
     /// When the target said that SIGTERM came.
@@ -302,7 +304,13 @@ impl PodState {
             }
             return;
         }
-        let mut at = deadline.minus(grace).written(scribe.sight, self.created);
+        let asked = deadline.minus(grace);
+        let mut at = asked.written(scribe.sight, self.created);
+        // What comes of it may have been heard of before by another way.
+        let earlier = self.begun_by().filter(|by| asked.from() < *by && *by <= at.at);
+        if let Some(by) = earlier {
+            at.at = Timestamp(by.0 - 1);
+        }
         if grace == Nanos::ZERO && scribe.sight.since.is_some() {
             // The kubelet's last request; when the first one was is not to be seen any more.
             at.precision = scribe.sight.unstated().precision;

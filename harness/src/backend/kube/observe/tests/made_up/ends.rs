@@ -314,6 +314,10 @@ fn a_target_that_tells_of_its_sigterm_is_believed() {
         assert_eq!(told.len(), 1, "{case}: {told:?}");
         assert!(told[0].starts_with(wanted), "{case}: {told:?}");
         assert!(told[0].contains(r#""byKubelet":true"#), "{case}: {told:?}");
+        let all = bench.told(|kind| {
+            matches!(kind, EventKind::PodDeleted { .. } | EventKind::SignalSent { .. })
+        });
+        assert!(all[0].contains("pod-deleted"), "{case}: {all:?}");
     }
 }
 
@@ -402,6 +406,90 @@ fn a_kill_without_a_deletion_is_a_probes() {
             None => assert!(kills.is_empty(), "{case}: {told:?}"),
         }
     }
+}
+
+#[test]
+fn a_hook_that_failed_ends_where_its_event_says_also_when_a_probe_killed() {
+    let spec = json!({
+        "livenessProbe": {}, "lifecycle": {"preStop": {"exec": {"command": ["x"]}}}
+    });
+    // Whether the pod is deleted as well, by another watch -> SIGTERM
+    for is_deleted in [false, true] {
+        let mut bench = Bench::seen(target());
+        bench.tell(3.0, "pods", "added", web(spec.clone()));
+        bench.tell(10.4, "events", "added", event("Killing", 10));
+        bench.tell(10.5, "events", "added", event("FailedPreStopHook", 10));
+        if is_deleted {
+            bench.tell(10.6, "pods", "modified", deleted(web(spec.clone()), 10, 30));
+        }
+        bench.fire(60.0);
+        bench.fire(61.0);
+        let told = signals(&bench);
+        assert_eq!(told.len(), if is_deleted { 1 } else { 2 }, "{told:?}");
+        let last = told.last().expect("has one");
+        assert!(last.starts_with("+10.500 ±0.500 signal-sent"), "{told:?}");
+    }
+}
+
+#[test]
+fn a_container_that_starts_in_a_deleted_pod_is_ended_as_well() {
+    let mut bench = Bench::seen(target());
+    let mut creating = web(json!({}));
+    creating["status"]["containerStatuses"] = json!([]);
+    bench.tell(1.5, "pods", "added", creating.clone());
+    bench.tell(1.7, "pods", "modified", deleted(creating, 1, 30));
+    // Its Ready condition is written in the second of its end.
+    let mut ready = deleted(web(json!({})), 1, 30);
+    ready["status"]["conditions"] =
+        json!([{"type": "Ready", "status": "True", "lastTransitionTime": stamp(3)}]);
+    bench.tell(3.8, "pods", "modified", ready);
+    let mut over = ended(deleted(web(json!({})), 1, 30), 0, "Completed", 3);
+    over["status"]["conditions"] =
+        json!([{"type": "Ready", "status": "False", "lastTransitionTime": stamp(4)}]);
+    bench.tell(4.9, "pods", "modified", over);
+    bench.fire(20.0);
+    let told = bench.told(|kind| {
+        matches!(
+            kind,
+            EventKind::ContainerStarted { .. }
+                | EventKind::PodReady { .. }
+                | EventKind::SignalSent { .. }
+                | EventKind::ContainerExited { .. }
+                | EventKind::PodUnready { .. }
+        )
+    });
+    let heads: Vec<&str> = told.iter().filter_map(|line| line.split(" {").next()).collect();
+    assert_eq!(
+        heads,
+        [
+            "+2.500 ±0.500 container-started",
+            "+2.500 ±1.700 signal-sent",
+            "+3.800 ±0.800 pod-ready",
+            "+3.900 ±0.100 container-exited",
+            "+4.900 ±0.900 pod-unready",
+        ]
+    );
+}
+
+#[test]
+fn a_deletion_goes_before_its_signal_though_it_is_told_later() {
+    let mut bench = Bench::seen(target());
+    bench.tell(3.0, "pods", "added", web(json!({})));
+    // After a gap, all of it at once: nobody knows more than the second of the deletion.
+    let over = ended(deleted(web(json!({})), 10, 30), 0, "Completed", 11);
+    bench.relist(30.0, 9.0, "pods", json!([over]));
+    bench.fire(31.0);
+    bench.fire(60.0);
+    let told = bench.told(|kind| {
+        matches!(
+            kind,
+            EventKind::PodDeleted { .. }
+                | EventKind::SignalSent { .. }
+                | EventKind::ContainerExited { .. }
+        )
+    });
+    let kinds: Vec<&str> = told.iter().filter_map(|line| line.split(' ').nth(2)).collect();
+    assert_eq!(kinds, ["pod-deleted", "signal-sent", "container-exited"], "{told:?}");
 }
 
 #[test]
