@@ -1,6 +1,6 @@
 //! Rolling updates of the bundled service.
 
-use highwater::analyze::{Cause, Verdict};
+use highwater::analyze::Cause;
 use highwater_model::event::EventKind;
 
 use crate::{
@@ -50,8 +50,6 @@ fn the_correct_service_loses_nothing_and_nothing_is_left_of_the_run() {
     let done = run.finish();
     done.is_flawless();
     let summary = &done.summary;
-    assert_eq!(summary.verdict, Verdict::Met);
-    assert!(summary.audit.trusted);
     assert!(summary.transitions.observed >= 2 * REPLICAS * rollouts, "{}", done.printed);
     assert_eq!(summary.transitions.with_loss, 0);
     done.all_actions_worked(&vec!["rollout"; rollouts as usize]);
@@ -80,8 +78,8 @@ fn a_listener_that_closes_first_loses_requests_and_the_printed_fix_stops_that() 
     // Only a new connection can meet a closed door.
     let wrong = ["target.misbehave=[close-listener-first]", "traffic.keepAlive=false"];
     let done = rolling(&lab, "wrong", 1).set(&wrong).go();
-    assert_eq!((done.code, done.summary.verdict), (1, Verdict::Missed), "{}", done.printed);
     assert_eq!(done.causes(), [Cause::TerminationRace], "{}", done.printed);
+    done.ends_with(1);
     assert_eq!(done.summary.unexplained, 0);
     assert!(done.summary.transitions.with_loss >= 1, "{}", done.printed);
     let fix = sets_of(&done.summary.losses[0].fix);

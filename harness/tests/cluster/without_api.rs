@@ -1,4 +1,5 @@
-//! The API server away in the middle of a run.
+//! The API server away in the middle of a run. The last of the tests by name: for some time after
+//! it the cluster's controllers take its nodes for lost.
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
@@ -9,7 +10,7 @@ use highwater_model::{
 
 use crate::{
     generators::{owed, planned},
-    kubectl::{attempt, wait_until},
+    kubectl::{attempt, kubectl, wait_until},
     lab::Lab,
 };
 
@@ -102,4 +103,6 @@ fn a_run_goes_on_without_the_api_server_and_marks_the_gap() {
     let told = done.summary.watch_gaps.expect("the summary tells the gaps");
     assert!(told.total_ms >= AWAY.as_secs_f64() * 900.0, "{told:?}");
     done.left_nothing();
+    let ready = ["wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s"];
+    kubectl(&ready);
 }
