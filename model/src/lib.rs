@@ -12,7 +12,8 @@
 //! 2. the scenario as plain data: [`spec`]
 //! 3. rate profiles and arrival processes: [`load`]
 //! 4. Deployment, ReplicaSet, probes, pods, endpoints, joined into one machine: [`cluster`]
-//! 5. the one vocabulary that every backend records: [`outcome`], [`event`]
+//! 5. the HorizontalPodAutoscaler: [`hpa`]
+//! 6. the one vocabulary that every backend records: [`outcome`], [`event`]
 #![no_std]
 
 extern crate alloc;
@@ -21,6 +22,7 @@ extern crate std;
 
 pub mod cluster;
 pub mod event;
+pub mod hpa;
 pub mod load;
 pub mod outcome;
 pub mod rng;
