@@ -158,40 +158,57 @@ impl CustomMetrics {
         {
             return answer.clone();
         }
-        let recipe = self.spec.recipe(name);
+        let labels = self.spec.rule(name).map(|rule| &rule.match_labels);
+        let labels: Vec<String> =
+            labels.into_iter().flatten().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
+        let question =
+            Question { recipe: self.spec.recipe(name), labels, now, window: self.spec.window };
         let answer: Vec<(u32, f64)> = self
             .targets
             .iter()
-            .filter_map(|(container, target)| {
-                Some((container.pod, target.value(&recipe, now, self.spec.window)?))
-            })
+            .filter_map(|(container, target)| Some((container.pod, question.ask(target)?)))
             .collect();
         self.cache.insert(name.into(), (now, answer.clone()));
         answer
     }
 }
 
-impl Target {
-    fn value(&self, recipe: &Recipe, now: Timestamp, window: Nanos) -> Option<f64> {
-        match recipe {
-            Recipe::Gauge(name) => sum(self.named(name).filter_map(|series| series.latest(now))),
-            Recipe::Rate(name) => {
-                sum(self.named(name).filter_map(|series| series.rate(now, window)))
+/// A question about every pod.
+struct Question {
+    recipe: Recipe,
+    /// `name="value"` that a series must have.
+    labels: Vec<String>,
+    now: Timestamp,
+    window: Nanos,
+}
+
+impl Question {
+    fn ask(&self, target: &Target) -> Option<f64> {
+        match &self.recipe {
+            Recipe::Gauge(name) => {
+                sum(self.series(target, name).filter_map(|series| series.latest(self.now)))
             }
-            Recipe::Quantile { buckets, q } => self.quantile(buckets, *q, now, window),
+            Recipe::Rate(name) => {
+                let series = self.series(target, name);
+                sum(series.filter_map(|series| series.rate(self.now, self.window)))
+            }
+            Recipe::Quantile { buckets, q } => self.quantile(target, buckets, *q),
         }
     }
 
-    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Series> {
-        let own = self.series.iter().filter(move |((known, _), _)| known == name);
-        own.map(|(_, series)| series)
+    fn series<'a>(&'a self, target: &'a Target, name: &'a str) -> impl Iterator<Item = &'a Series> {
+        let fits = move |(known, labels): &(String, String)| {
+            known == name && self.labels.iter().all(|label| has_label(labels, label))
+        };
+        target.series.iter().filter(move |(key, _)| fits(key)).map(|(_, series)| series)
     }
 
     /// Of the rates of the buckets, which are summed by their bounds.
-    fn quantile(&self, name: &str, q: f64, now: Timestamp, window: Nanos) -> Option<f64> {
+    fn quantile(&self, target: &Target, name: &str, q: f64) -> Option<f64> {
         let mut buckets: Vec<(f64, f64)> = Vec::new();
-        for series in self.named(name) {
-            let (Some(le), Some(rate)) = (series.le, series.rate(now, window)) else { continue };
+        for series in self.series(target, name) {
+            let Some(le) = series.le else { continue };
+            let Some(rate) = series.rate(self.now, self.window) else { continue };
             match buckets.iter_mut().find(|(known, _)| *known == le) {
                 Some((_, sum)) => *sum += rate,
                 None => buckets.push((le, rate)),
@@ -200,6 +217,15 @@ impl Target {
         buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
         query::quantile(q, &buckets)
     }
+}
+
+/// Whether `label` (`name="value"`) stands among `labels` (`{a="b",c="d"}`).
+fn has_label(labels: &str, label: &str) -> bool {
+    labels.match_indices(label).any(|(place, _)| {
+        let before = labels[..place].chars().next_back();
+        let after = labels[place + label.len()..].chars().next();
+        matches!(before, Some('{' | ',' | ' ')) && matches!(after, Some('}' | ',' | ' '))
+    })
 }
 
 impl Series {
@@ -240,14 +266,23 @@ mod tests {
     #[test]
     fn metrics_are_made_of_what_the_pods_tell() {
         let spec = Prometheus {
-            rules: vec![MetricRule {
-                name: "latency_p90".into(),
-                quantile: Some(Quantile { of: "http_request_duration_seconds".into(), q: 0.9 }),
-                ..MetricRule::default()
-            }],
+            rules: vec![
+                MetricRule {
+                    name: "latency_p90".into(),
+                    quantile: Some(Quantile { of: "http_request_duration_seconds".into(), q: 0.9 }),
+                    ..MetricRule::default()
+                },
+                MetricRule {
+                    name: "errors_per_second".into(),
+                    match_labels: [("code".into(), "500".into())].into(),
+                    rate: Some("http_requests_total".into()),
+                    ..MetricRule::default()
+                },
+            ],
             ..Prometheus::default()
         };
-        let names = ["http_requests_per_second", "in_flight", "latency_p90"].map(String::from);
+        let names = ["http_requests_per_second", "in_flight", "latency_p90", "errors_per_second"]
+            .map(String::from);
         let mut metrics = CustomMetrics::new(&spec, &names, 1);
         let (one, two) = (ContainerId { pod: 1, restarts: 0 }, ContainerId { pod: 2, restarts: 0 });
         metrics.started(Timestamp::ZERO, one);
@@ -286,6 +321,9 @@ mod tests {
             assert!((latency - 0.55).abs() < 1e-9, "{latency}");
         }
         assert_eq!(metrics.ask(now, "nobody_tells_this"), []);
+        for (pod, rate) in metrics.ask(now, "errors_per_second") {
+            assert!((rate - f64::from(pod)).abs() < 0.1, "pod {pod}: {rate}/s");
+        }
         metrics.ended(one);
         assert_eq!(metrics.ask(now, "in_flight"), [(2, 7.0)], "what ended tells nothing");
         let later = Timestamp(500 * SECOND);

@@ -1,7 +1,7 @@
 //! How metrics reach the autoscaler, and how its controller is set: what a cluster has beside the
 //! autoscaler's own spec. `local` and `sim` model it; on `kube` it is the cluster's own.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -72,6 +72,9 @@ impl Default for Prometheus {
 pub struct MetricRule {
     /// Its name in the autoscaler's spec.
     pub name: String,
+    /// Only series with these labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_labels: BTreeMap<String, String>,
     /// The rate per second of this counter, summed over its series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<String>,
@@ -110,10 +113,14 @@ pub enum Recipe {
 }
 
 impl Prometheus {
+    /// The rule for the metric `name`, if there is one.
+    pub fn rule(&self, name: &str) -> Option<&MetricRule> {
+        self.rules.iter().find(|rule| rule.name == name)
+    }
+
     /// What the metric `name` is made of.
     pub fn recipe(&self, name: &str) -> Recipe {
-        let rule = self.rules.iter().find(|rule| rule.name == name);
-        if let Some(recipe) = rule.and_then(MetricRule::recipe) {
+        if let Some(recipe) = self.rule(name).and_then(MetricRule::recipe) {
             return recipe;
         }
         match name.strip_suffix("_per_second") {
