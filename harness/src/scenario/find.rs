@@ -26,6 +26,7 @@ bundled! {
     "self-scaling"
     "self-scaling-wrong"
     "spike"
+    "spike-rps"
     "transitions"
 }
 

@@ -7,6 +7,7 @@ mod action;
 mod autoscaler;
 mod deployment;
 mod distribution;
+mod metrics;
 mod objective;
 mod target;
 mod traffic;
@@ -34,6 +35,7 @@ pub use deployment::{
     StrategyType, TcpSocketAction,
 };
 pub use distribution::Distribution;
+pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};
 pub use objective::{Bound, BoundOp, Measure, Objective};
 pub use target::{Dependency, Drain, Misbehaviour, Service, Target};
 pub use traffic::{
@@ -66,6 +68,12 @@ pub struct Scenario {
     /// `scaleTargetRef`, which is the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaler: Option<Autoscaler>,
+    /// How metrics reach the autoscaler (`local`, `sim`; on `kube` the cluster has its own).
+    #[serde(default, skip_serializing_if = "MetricsPipeline::is_default")]
+    pub metrics_pipeline: MetricsPipeline,
+    /// How the autoscaler's controller is set (`local`, `sim`; a cluster has its own).
+    #[serde(default, skip_serializing_if = "ControllerManager::is_default")]
+    pub controller_manager: ControllerManager,
     /// The requests that are owed.
     pub traffic: Traffic,
     /// What is done to the deployment, and when.

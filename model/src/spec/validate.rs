@@ -6,9 +6,11 @@
 //! 3. `target`: the service or command
 //! 4. `deployment`: strategy, probes, hooks, resources, as the API server validates them
 //! 5. `autoscaler`: bounds, metrics, behaviour, likewise
+//! 6. `metrics`: how metrics reach it
 
 mod autoscaler;
 mod deployment;
+mod metrics;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -76,6 +78,7 @@ pub fn problems(scenario: &Scenario) -> Vec<Problem> {
     target::check(&mut found, &scenario.target);
     check_path(&mut found, &scenario.path);
     autoscaler::check(&mut found, scenario);
+    metrics::check(&mut found, scenario);
     traffic::check(&mut found, &scenario.traffic);
     check_events(&mut found, scenario);
     check_objectives(&mut found, scenario);

@@ -113,6 +113,12 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
             "a workload has its own; to try other settings, use a patchAutoscaler event",
         );
     }
+    if !scenario.controller_manager.is_default() {
+        return found(
+            "controllerManager",
+            "a cluster's controller manager has settings of its own; leave it out on kube",
+        );
+    }
     if path.clients > 1 {
         return found("path.clients", "the clients are the generators; use traffic.generators");
     }

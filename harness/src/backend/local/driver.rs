@@ -1,5 +1,6 @@
 //! Keeps the cluster machine's clock, carries out its effects, and writes the record.
 
+mod autoscaler;
 mod effects;
 mod messages;
 mod traffic;
@@ -11,7 +12,8 @@ use std::{
 };
 
 use highwater_model::{
-    cluster::{Cluster, Config, Timing},
+    autoscaling::Autoscaling,
+    cluster::{Cluster, Config, ContainerId, Timing},
     event::{Event, EventKind, Source, WarningCode},
     spec::{Misbehaviour, PathKind, Probe},
     time::{Nanos, Timestamp},
@@ -47,6 +49,9 @@ struct Driver<'a> {
     clock: RunClock,
     seq: u64,
     cluster: Cluster,
+    autoscaling: Option<Autoscaling>,
+    /// The processes of the containers that run.
+    pids: BTreeMap<ContainerId, u32>,
     pods: Pods,
     prober: Prober,
     addresses: Addresses,
@@ -113,6 +118,8 @@ impl<'a> Driver<'a> {
             clock: RunClock::start(),
             seq: 0,
             cluster,
+            autoscaling: Autoscaling::new(scenario),
+            pids: BTreeMap::new(),
             pods,
             prober,
             addresses: Addresses::new(),
@@ -195,7 +202,9 @@ impl<'a> Driver<'a> {
         let action = start.and_then(|start| Some(start + self.actions.front()?.at));
         let phase = self.phases.front().map(|(at, _)| *at);
         let limit = start.is_none().then(|| Timestamp::ZERO + self.start_time());
-        self.cluster.next_deadline().into_iter().chain(action).chain(phase).chain(limit).min()
+        let autoscaling = self.autoscaling.as_ref().map(Autoscaling::next_deadline);
+        let cluster = self.cluster.next_deadline();
+        [cluster, autoscaling, action, phase, limit].into_iter().flatten().min()
     }
 
     /// How long to wait for the target: what its own settings may take, and a margin.
@@ -238,6 +247,7 @@ impl<'a> Driver<'a> {
         let mut effects = Vec::new();
         self.cluster.advance(now, &mut effects);
         self.carry_out(now, effects).await?;
+        self.autoscale(now).await?;
         if let Some(start) = self.start {
             while self.actions.front().is_some_and(|action| start + action.at <= now) {
                 if let Some(action) = self.actions.pop_front() {
@@ -262,16 +272,19 @@ impl<'a> Driver<'a> {
     }
 
     fn emit(&mut self, at: Timestamp, source: Source, kind: EventKind) -> Result<(), BackendError> {
+        self.emit_stated(at, source, kind, None)
+    }
+
+    fn emit_stated(
+        &mut self,
+        at: Timestamp,
+        source: Source,
+        kind: EventKind,
+        stated: Option<Timestamp>,
+    ) -> Result<(), BackendError> {
         let seq = self.seq;
         self.seq += 1;
-        self.sink.line(Line::Event(Event {
-            at,
-            seq,
-            source,
-            precision: None,
-            stated: None,
-            kind,
-        }))?;
+        self.sink.line(Line::Event(Event { at, seq, source, precision: None, stated, kind }))?;
         Ok(())
     }
 

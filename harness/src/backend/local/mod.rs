@@ -7,6 +7,7 @@
 mod address;
 mod driver;
 mod message;
+mod metrics;
 mod pods;
 mod probe;
 mod proxy;
@@ -66,7 +67,6 @@ fn cluster_only(scenario: &Scenario) -> Option<String> {
     let path = &scenario.path;
     for (key, is_given) in [
         ("target.workload", scenario.target.workload.is_some()),
-        ("autoscaler", scenario.autoscaler.is_some()),
         ("path.serviceType", path.service_type != ServiceType::ClusterIp),
         ("path.url", path.url.is_some()),
         ("traffic.generators", matches!(scenario.traffic.generators, Some(Generators::Pods(_)))),
@@ -79,8 +79,6 @@ fn cluster_only(scenario: &Scenario) -> Option<String> {
         let rollout = event.rollout.as_ref();
         for (key, is_given) in [
             ("drainNode", event.drain_node.is_some()),
-            ("patchAutoscaler", event.patch_autoscaler.is_some()),
-            ("metricsOutage", event.metrics_outage.is_some()),
             ("rollout.image", rollout.is_some_and(|rollout| rollout.image.is_some())),
             ("rollout.env", rollout.is_some_and(|rollout| !rollout.env.is_empty())),
         ] {
@@ -96,6 +94,10 @@ fn cluster_only(scenario: &Scenario) -> Option<String> {
 fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
     if let Some(key) = cluster_only(scenario) {
         return Some((key, "it needs a cluster; use --backend kube".into()));
+    }
+    if scenario.autoscaler.is_some() && !metrics::can_account() {
+        let message = "it needs the processes' accounting in /proc, which this machine has not";
+        return Some(("autoscaler".into(), message.into()));
     }
     let template = &scenario.target.deployment.template;
     let probes = [

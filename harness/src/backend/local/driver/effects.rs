@@ -43,16 +43,30 @@ impl Driver<'_> {
             Action::Evict(choice) => {
                 Input::DeletePod { which: choice.pod, reason: DeleteReason::Eviction }
             }
+            Action::PatchAutoscaler(patch) => {
+                if let Some(autoscaling) = &mut self.autoscaling {
+                    autoscaling.patch(&patch);
+                }
+                return self.accepted(action_id);
+            }
+            Action::MetricsOutage(outage) => {
+                if let Some(autoscaling) = &mut self.autoscaling {
+                    autoscaling.lose_metrics(now + outage.for_);
+                }
+                return self.accepted(action_id);
+            }
             // Refused when the plan was checked.
-            other @ (Action::DrainNode(_)
-            | Action::PatchAutoscaler(_)
-            | Action::MetricsOutage(_)) => {
+            other @ Action::DrainNode(_) => {
                 let reason = format!("`{}` is nothing that this backend can do", other.key());
                 let kind = EventKind::ActionRefused { action_id, reason };
                 return self.emit(self.clock.now(), Source::Harness, kind);
             }
         };
         self.input(now, now, input).await?;
+        self.accepted(action_id)
+    }
+
+    fn accepted(&mut self, action_id: u32) -> Result<(), BackendError> {
         self.emit(self.clock.now(), Source::Harness, EventKind::ActionAccepted { action_id })
     }
 
