@@ -8,6 +8,7 @@ mod autoscaler;
 mod deployment;
 mod distribution;
 mod objective;
+mod shape;
 mod target;
 mod traffic;
 pub mod validate;
@@ -35,10 +36,12 @@ pub use deployment::{
 };
 pub use distribution::Distribution;
 pub use objective::{Bound, BoundOp, Measure, Objective};
-pub use target::{Dependency, Drain, Misbehaviour, Service, Target};
-pub use traffic::{
-    Arrivals, Expect, Generators, Header, Phase, PhaseShape, Ramp, RequestKind, Traffic,
+pub use shape::{
+    CURVE_POINTS_MAX, Curve, CurvePoint, Interpolation, PARTS_MAX, PERIOD_MIN, Phase, Ramp,
+    SCALE_MAX, SPEED_MAX, STEPS_MAX, ShapeFault, Sine, Spike, Step, played,
 };
+pub use target::{Dependency, Drain, Misbehaviour, Service, Target};
+pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Traffic};
 
 pub use workload::Workload;
 
