@@ -21,6 +21,7 @@ macro_rules! bundled {
 }
 
 bundled! {
+    "day"
     "rolling-update"
     "rolling-update-wrong"
     "self-scaling"

@@ -9,6 +9,7 @@ mod deployment;
 mod distribution;
 mod metrics;
 mod objective;
+mod shape;
 mod target;
 mod traffic;
 pub mod validate;
@@ -37,10 +38,12 @@ pub use deployment::{
 pub use distribution::Distribution;
 pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};
 pub use objective::{Bound, BoundOp, Measure, Objective};
-pub use target::{Dependency, Drain, Misbehaviour, Service, Target};
-pub use traffic::{
-    Arrivals, Expect, Generators, Header, Phase, PhaseShape, Ramp, RequestKind, Traffic,
+pub use shape::{
+    CURVE_POINTS_MAX, Curve, CurvePoint, Interpolation, PARTS_MAX, PERIOD_MIN, Phase, Ramp,
+    SCALE_MAX, SPEED_MAX, STEPS_MAX, ShapeFault, Sine, Spike, Step, played,
 };
+pub use target::{Dependency, Drain, Misbehaviour, Service, Target};
+pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Traffic};
 
 pub use workload::Workload;
 
