@@ -19,8 +19,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use action::{
-    Action, DrainNode, Kill, KillSignal, MetricsOutage, PatchAutoscaler, PodChoice, Repeat,
-    Rollout, Scale, ScheduledEvent, Which,
+    Action, DependencyOutage, DrainNode, Freeze, Kill, KillSignal, MetricsOutage, PatchAutoscaler,
+    PodChoice, Repeat, Rollout, Scale, ScheduledEvent, Which,
 };
 pub use autoscaler::{
     Autoscaler, Behavior, ContainerResourceMetric, ExternalMetric, LabelSelector, MetricIdentifier,
@@ -35,7 +35,7 @@ pub use deployment::{
 };
 pub use distribution::Distribution;
 pub use objective::{Bound, BoundOp, Measure, Objective};
-pub use target::{Dependency, Drain, Misbehaviour, Service, Target};
+pub use target::{Dependency, DisruptionBudget, Drain, Misbehaviour, Service, Target};
 pub use traffic::{
     Arrivals, Expect, Generators, Header, Phase, PhaseShape, Ramp, RequestKind, Traffic,
 };
