@@ -21,8 +21,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use action::{
-    Action, DrainNode, Kill, KillSignal, MetricsOutage, PatchAutoscaler, PodChoice, Repeat,
-    Rollout, Scale, ScheduledEvent, Which,
+    Action, DependencyOutage, DrainNode, Freeze, Kill, KillSignal, MetricsOutage, PatchAutoscaler,
+    PodChoice, Repeat, Rollout, Scale, ScheduledEvent, Which,
 };
 pub use autoscaler::{
     Autoscaler, Behavior, ContainerResourceMetric, ExternalMetric, LabelSelector, MetricIdentifier,
@@ -42,7 +42,7 @@ pub use shape::{
     CURVE_POINTS_MAX, Curve, CurvePoint, Interpolation, PARTS_MAX, PERIOD_MIN, Phase, Ramp,
     SCALE_MAX, SPEED_MAX, STEPS_MAX, ShapeFault, Sine, Spike, Step, played,
 };
-pub use target::{Dependency, Drain, Misbehaviour, Service, Target};
+pub use target::{Dependency, DisruptionBudget, Drain, Misbehaviour, Service, Target};
 pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Traffic};
 
 pub use workload::Workload;

@@ -1,5 +1,6 @@
 //! Keeps the cluster machine's clock, carries out its effects, and writes the record.
 
+mod actions;
 mod autoscaler;
 mod effects;
 mod messages;
@@ -15,15 +16,16 @@ use highwater_model::{
     autoscaling::Autoscaling,
     cluster::{Cluster, Config, ContainerId, Timing},
     event::{Event, EventKind, Source, WarningCode},
-    spec::{Misbehaviour, PathKind, Probe},
+    spec::{PathKind, Probe},
     time::{Nanos, Timestamp},
 };
 use tokio::sync::mpsc;
 
+use self::actions::Later;
 use super::{
     address::{Addresses, PodAddress},
     message::Message,
-    pods::Pods,
+    pods::{Pods, Version},
     probe::Prober,
     proxy::Proxy,
 };
@@ -56,8 +58,12 @@ struct Driver<'a> {
     prober: Prober,
     addresses: Addresses,
     pod_addresses: BTreeMap<u32, PodAddress>,
-    /// The misbehaviours of each revision, from the first.
-    revisions: Vec<Vec<Misbehaviour>>,
+    /// What each revision runs, from the first.
+    versions: Vec<Version>,
+    /// Where files say which dependencies are out.
+    outages: Option<tempfile::TempDir>,
+    /// What actions leave to be done.
+    later: Vec<(Timestamp, Later)>,
     proxy: Option<Proxy>,
     views: BTreeMap<u32, Vec<u32>>,
     /// The versions that the proxy's workers were told of and do not follow yet.
@@ -106,7 +112,11 @@ impl<'a> Driver<'a> {
             timing: Timing::default(),
             seed: scenario.seed,
         });
-        let pods = Pods::new(scenario, logs, messages.clone())?;
+        let has_outage = scenario.events.iter().any(|event| event.dependency_outage.is_some());
+        let folder = has_outage.then(tempfile::tempdir).transpose();
+        let outages = folder.map_err(BackendError::system("making a folder for outages"))?;
+        let folder = outages.as_ref().map(tempfile::TempDir::path);
+        let pods = Pods::new(scenario, logs, folder, messages.clone())?;
         let is_service = scenario.target.command.is_none();
         let prober = Prober::new(is_service).map_err(|error| BackendError::System {
             doing: "making the prober".into(),
@@ -124,7 +134,9 @@ impl<'a> Driver<'a> {
             prober,
             addresses: Addresses::new(),
             pod_addresses: BTreeMap::new(),
-            revisions: vec![scenario.target.misbehave.clone()],
+            versions: vec![Version::of(&scenario.target)],
+            outages,
+            later: Vec::new(),
             proxy: None,
             views: BTreeMap::new(),
             unapplied: BTreeMap::new(),
@@ -150,8 +162,8 @@ impl<'a> Driver<'a> {
             driver.emit(driver.clock.now(), Source::Proxy, EventKind::ProxyStarted { address })?;
         }
         let limits = &scenario.target.deployment.template.resources.limits;
-        if limits.cpu.is_some() || limits.memory.is_some() {
-            let message = "the pods' limits are not enforced by this backend".into();
+        if limits.cpu.is_some() {
+            let message = "the pods' CPU limits are not enforced by this backend".into();
             let kind = EventKind::Warning { code: WarningCode::LimitsNotEnforced, message };
             driver.emit(driver.clock.now(), Source::Harness, kind)?;
         }
@@ -202,9 +214,10 @@ impl<'a> Driver<'a> {
         let action = start.and_then(|start| Some(start + self.actions.front()?.at));
         let phase = self.phases.front().map(|(at, _)| *at);
         let limit = start.is_none().then(|| Timestamp::ZERO + self.start_time());
+        let later = self.later.iter().map(|(at, _)| *at).min();
         let autoscaling = self.autoscaling.as_ref().map(Autoscaling::next_deadline);
         let cluster = self.cluster.next_deadline();
-        [cluster, autoscaling, action, phase, limit].into_iter().flatten().min()
+        [cluster, autoscaling, action, phase, limit, later].into_iter().flatten().min()
     }
 
     /// How long to wait for the target: what its own settings may take, and a margin.
@@ -255,6 +268,7 @@ impl<'a> Driver<'a> {
                 }
             }
         }
+        self.act_later(now).await?;
         Ok(())
     }
 

@@ -15,7 +15,9 @@ pub mod shim;
 
 use std::path::PathBuf;
 
-use highwater_model::spec::{Generators, Misbehaviour, PathKind, Probe, Scenario, ServiceType};
+use highwater_model::spec::{
+    Generators, Misbehaviour, PathKind, Probe, Scenario, ScheduledEvent, ServiceType,
+};
 
 use super::{Backend, BackendError, Control, Ended, service};
 use crate::{
@@ -80,7 +82,6 @@ fn cluster_only(scenario: &Scenario) -> Option<String> {
         for (key, is_given) in [
             ("drainNode", event.drain_node.is_some()),
             ("rollout.image", rollout.is_some_and(|rollout| rollout.image.is_some())),
-            ("rollout.env", rollout.is_some_and(|rollout| !rollout.env.is_empty())),
         ] {
             if is_given {
                 return Some(format!("events[{index}].{key}"));
@@ -118,9 +119,6 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
         let message = format!("`{how}` needs an API server, which only a cluster has");
         return Some(("target.misbehave".into(), message));
     }
-    if let Some(found) = service::missing_misbehaviour(scenario, &[]) {
-        return Some(found);
-    }
     if let Some(program) = scenario.target.command.as_ref().and_then(|argv| argv.first())
         && !is_program(program)
     {
@@ -128,6 +126,14 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
             "target.command".into(),
             format!("there is no program `{program}` on this machine"),
         ));
+    }
+    let is_service = scenario.target.command.is_none();
+    let sets_env = |event: &ScheduledEvent| {
+        event.rollout.as_ref().is_some_and(|rollout| !rollout.env.is_empty())
+    };
+    if let Some(index) = scenario.events.iter().position(|event| is_service && sets_env(event)) {
+        let message = "the bundled service reads no variable; use rollout.service".to_string();
+        return Some((format!("events[{index}].rollout.env"), message));
     }
     if scenario.path.kind == PathKind::L7
         && scenario.traffic.requests.iter().any(|kind| {

@@ -1,7 +1,7 @@
 //! What the processes tell.
 
 use highwater_model::{
-    cluster::{ContainerId, Input},
+    cluster::{ContainerId, Effect, Input},
     event::{EventKind, LifecyclePhase, Source},
     time::Timestamp,
 };
@@ -69,10 +69,13 @@ impl Driver<'_> {
             News::Failed(reason) => {
                 self.input(now, now, Input::ContainerStartFailed { container, reason }).await
             }
-            News::Exited { code, signal, mono_ns } => {
+            News::Exited { code, signal, oom, mono_ns } => {
                 self.container_ended(container);
                 let input = Input::ContainerExited { container, code, signal };
-                self.input(now, self.clock.at(mono_ns), input).await
+                let mut effects = Vec::new();
+                self.cluster.handle(now, input, &mut effects);
+                effects.iter_mut().for_each(|effect| mark_oom(effect, oom));
+                self.carry_out(self.clock.at(mono_ns).min(now), effects).await
             }
         }
     }
@@ -115,5 +118,12 @@ impl Driver<'_> {
             Some(kind) => self.emit(now, Source::Proxy, kind),
             None => Ok(()),
         }
+    }
+}
+
+/// The cluster machine knows of no memory: the shim does, and the record says so.
+fn mark_oom(effect: &mut Effect, is_out_of_memory: bool) {
+    if let Effect::Emit { kind: EventKind::ContainerExited { oom, .. }, .. } = effect {
+        *oom |= is_out_of_memory;
     }
 }
