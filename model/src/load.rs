@@ -278,6 +278,8 @@ mod tests {
             keep_alive: true,
             max_connections: 1,
             generators: None,
+            saturate: None,
+            threads: None,
         }
     }
 

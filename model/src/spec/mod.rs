@@ -37,7 +37,7 @@ pub use distribution::Distribution;
 pub use objective::{Bound, BoundOp, Measure, Objective};
 pub use target::{Dependency, Drain, Misbehaviour, Service, Target};
 pub use traffic::{
-    Arrivals, Expect, Generators, Header, Phase, PhaseShape, Ramp, RequestKind, Traffic,
+    Arrivals, Expect, Generators, Header, Phase, PhaseShape, Ramp, RequestKind, Saturate, Traffic,
 };
 
 pub use workload::Workload;

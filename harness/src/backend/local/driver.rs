@@ -2,7 +2,7 @@
 
 mod effects;
 mod messages;
-mod traffic;
+pub(super) mod traffic;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,6 +18,7 @@ use highwater_model::{
 };
 use tokio::sync::mpsc;
 
+use self::traffic::Rates;
 use super::{
     address::{Addresses, PodAddress},
     message::Message,
@@ -65,8 +66,7 @@ struct Driver<'a> {
     last_lines: VecDeque<String>,
     last_probe: String,
     progress: Progress,
-    failed: u64,
-    unsent: u64,
+    rates: Rates,
 }
 
 /// Carries a plan out.
@@ -128,13 +128,8 @@ impl<'a> Driver<'a> {
             start: None,
             last_lines: VecDeque::new(),
             last_probe: String::new(),
-            progress: Progress {
-                stage: "starting",
-                total: plan.profile.lasts(),
-                ..Progress::default()
-            },
-            failed: 0,
-            unsent: 0,
+            progress: Progress { stage: "starting", total: plan.lasts(), ..Progress::default() },
+            rates: Rates::default(),
         };
         if scenario.path.kind == PathKind::L7 {
             let proxy = Proxy::start(&scenario.path, driver.messages.clone()).await?;
@@ -294,7 +289,7 @@ async fn next_update(engine: &mut Option<load::Handle>) -> Option<Update> {
     }
 }
 
-async fn sleep(wait: Option<Duration>) {
+pub(super) async fn sleep(wait: Option<Duration>) {
     match wait {
         Some(wait) => tokio::time::sleep(wait).await,
         None => std::future::pending().await,

@@ -144,6 +144,9 @@ impl Engine {
             conn.state = State::Idle { since: now };
             self.idle.push_back((slot, conn.id));
         }
+        if self.closed.is_some() {
+            return self.next_of_loop(now);
+        }
         self.serve_waiting();
     }
 
@@ -151,6 +154,7 @@ impl Engine {
         let now = self.now();
         self.finish(slot, outcome, errno, now);
         self.close(slot);
+        self.rest(now);
         self.serve_waiting();
     }
 
