@@ -111,7 +111,7 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
         ("target.url", target.url.is_some()),
         ("traffic.saturate", scenario.traffic.saturate.is_some()),
     ];
-    for (key, _) in of_this_machine.into_iter().filter(|(_, is_given)| *is_given) {
+    if let Some((key, _)) = of_this_machine.into_iter().find(|(_, is_given)| *is_given) {
         return found(key, "it is for this machine's load engine alone; use --backend local");
     }
     if scenario.traffic.threads.is_some() {
