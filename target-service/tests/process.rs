@@ -376,7 +376,7 @@ fn requests_are_answered_as_their_query_says_and_bad_ones_are_named() {
 #[test]
 fn settings_that_cannot_be_followed_are_refused_with_exit_code_2() {
     for (args, word) in [
-        (&["--misbehave", "endless-drain"][..], "endless-drain"),
+        (&["--misbehave", "bind-loopback"][..], "--health-port"),
         (&["--misbehave", "nonsense"][..], "nonsense"),
         (&["--misbehave", "ready-before-listening"][..], "--health-port"),
         (&["--cpu", "2"][..], "2"),

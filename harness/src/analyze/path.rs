@@ -83,6 +83,8 @@ mod tests {
             seed: 1,
             target: Default::default(),
             path,
+            metrics_pipeline: highwater_model::spec::MetricsPipeline::default(),
+            controller_manager: highwater_model::spec::ControllerManager::default(),
             autoscaler: None,
             traffic: Traffic { generators, ..traffic },
             events: Vec::new(),

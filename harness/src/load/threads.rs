@@ -17,21 +17,13 @@ use super::{Config, Control, Update, engine::Engine, poll};
 /// The rate above which another thread is begun: a third of what one does on a slow core
 /// (docs/performance.md), since a thread without reserve sends late.
 const RATE_PER_THREAD: f64 = 50_000.0;
-/// Instants at which the rate is looked at to find its peak.
-const LOOKS: u64 = 10_000;
 
 /// How many threads a traffic needs: what it says, or by its highest rate; 1 for a closed loop.
 /// `cores`: those of the machine, which no default exceeds.
 pub fn threads(traffic: &Traffic, profile: &Profile, cores: u64) -> u32 {
     let most = u32::try_from(cores).unwrap_or(u32::MAX).min(traffic.max_connections).max(1);
-    traffic.threads.unwrap_or_else(|| ((peak(profile) / RATE_PER_THREAD) as u32 + 1).min(most))
-}
-
-/// The highest rate, as far as equally distant looks find it.
-fn peak(profile: &Profile) -> f64 {
-    let step = profile.lasts().0 / LOOKS;
-    let rates = (0..=LOOKS).map(|look| profile.rate(Nanos(look * step)));
-    rates.fold(0.0, f64::max)
+    let peak = || profile.peak(Nanos::ZERO, profile.lasts());
+    traffic.threads.unwrap_or_else(|| ((peak() / RATE_PER_THREAD) as u32 + 1).min(most))
 }
 
 /// A running engine.

@@ -21,11 +21,13 @@ macro_rules! bundled {
 }
 
 bundled! {
+    "day"
     "rolling-update"
     "rolling-update-wrong"
     "self-scaling"
     "self-scaling-wrong"
     "spike"
+    "spike-rps"
     "transitions"
 }
 

@@ -6,9 +6,11 @@
 //! 3. `target`: the service or command
 //! 4. `deployment`: strategy, probes, hooks, resources, as the API server validates them
 //! 5. `autoscaler`: bounds, metrics, behaviour, likewise
+//! 6. `metrics`: how metrics reach it
 
 mod autoscaler;
 mod deployment;
+mod metrics;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,7 @@ mod traffic;
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::fmt;
 
-use super::{Distribution, Path, PathKind, Scenario, ScheduledEvent, ServiceType};
+use super::{Distribution, Path, PathKind, Rollout, Scenario, ScheduledEvent, ServiceType};
 use crate::time::Nanos;
 
 pub use traffic::{expected_requests, phase_names, total_length};
@@ -79,6 +81,7 @@ pub fn problems(scenario: &Scenario) -> Vec<Problem> {
     target::check_url(&mut found, scenario);
     check_path(&mut found, &scenario.path);
     autoscaler::check(&mut found, scenario);
+    metrics::check(&mut found, scenario);
     traffic::check(&mut found, &scenario.traffic);
     check_events(&mut found, scenario);
     check_objectives(&mut found, scenario);
@@ -199,6 +202,7 @@ fn check_events(found: &mut Problems, scenario: &Scenario) {
         }
         if let Some(rollout) = &event.rollout {
             target::check_env(found, &format!("{path}.rollout.env"), &rollout.env);
+            check_version(found, &format!("{path}.rollout"), scenario, rollout);
             if rollout.image.as_ref().is_some_and(|image| !target::is_image(image)) {
                 found.add(format!("{path}.rollout.image"), "is no name of an image");
             }
@@ -208,6 +212,19 @@ fn check_events(found: &mut Problems, scenario: &Scenario) {
         }
         if let Some(outage) = &event.metrics_outage {
             found.check_span_above_zero(format!("{path}.metricsOutage.for"), outage.for_);
+        }
+        if let Some(freeze) = &event.freeze {
+            found.check_span_above_zero(format!("{path}.freeze.for"), freeze.for_);
+        }
+        if let Some(outage) = &event.dependency_outage {
+            found.check_span_above_zero(format!("{path}.dependencyOutage.for"), outage.for_);
+            let dependencies = scenario.target.service.iter().flat_map(|one| &one.dependencies);
+            if !dependencies.into_iter().any(|known| known.name == outage.name) {
+                found.add(
+                    format!("{path}.dependencyOutage.name"),
+                    format!("`{}` is not among target.service.dependencies", outage.name),
+                );
+            }
         }
         if let Some(span) = event.drain_node.as_ref().and_then(|drain| drain.for_) {
             found.check_span_above_zero(format!("{path}.drainNode.for"), span);
@@ -221,12 +238,29 @@ fn check_events(found: &mut Problems, scenario: &Scenario) {
     }
 }
 
+/// What a new revision runs.
+fn check_version(found: &mut Problems, path: &str, scenario: &Scenario, rollout: &Rollout) {
+    let (target, is_command) = (&scenario.target, scenario.target.command.is_some());
+    if let Some(service) = &rollout.service {
+        if is_command || target.workload.is_some() {
+            found.add(format!("{path}.service"), "goes with the bundled service");
+        }
+        target::check_service(found, &format!("{path}.service"), service);
+    }
+    if let Some(command) = &rollout.command {
+        if !is_command {
+            found.add(format!("{path}.command"), "goes with target.command");
+        }
+        target::check_command(found, &format!("{path}.command"), command);
+    }
+}
+
 fn check_event(found: &mut Problems, path: &str, event: &ScheduledEvent, length: Nanos) {
     if event.action().is_none() {
         found.add(
             path,
-            "needs exactly one of rollout, scale, delete, kill, evict, drainNode, patchAutoscaler and \
-             metricsOutage, such as `rollout: {}`",
+            "needs exactly one of rollout, scale, delete, kill, evict, freeze, drainNode, \
+             patchAutoscaler, metricsOutage and dependencyOutage, such as `rollout: {}`",
         );
     }
     if event.at >= length {

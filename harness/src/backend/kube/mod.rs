@@ -34,7 +34,7 @@ use std::path::PathBuf;
 
 use highwater_model::spec::{Generators, KillSignal, PathKind, Scenario, ServiceType};
 
-use super::{Backend, BackendError, Control, Ended, service};
+use super::{Backend, BackendError, Control, Ended};
 use crate::{
     plan::{Plan, PlanError},
     record::{BackendKind, Sink},
@@ -123,6 +123,12 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
             "a workload has its own; to try other settings, use a patchAutoscaler event",
         );
     }
+    if !scenario.controller_manager.is_default() {
+        return found(
+            "controllerManager",
+            "a cluster's controller manager has settings of its own; leave it out on kube",
+        );
+    }
     if path.clients > 1 {
         return found("path.clients", "the clients are the generators; use traffic.generators");
     }
@@ -151,5 +157,29 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
             );
         }
     }
-    service::missing_misbehaviour(scenario, &["self-scaling"])
+    local_only(scenario)
+}
+
+/// What only local processes have.
+fn local_only(scenario: &Scenario) -> Option<(String, String)> {
+    let message = || "only --backend local can do it".to_string();
+    if scenario.target.pod_disruption_budget.is_some() {
+        return Some(("target.podDisruptionBudget".into(), message()));
+    }
+    for (index, event) in scenario.events.iter().enumerate() {
+        let rollout = event.rollout.as_ref();
+        let signal = event.kill.as_ref().map(|kill| kill.signal);
+        let ends = [KillSignal::Sigterm, KillSignal::Sigkill];
+        for (key, is_given) in [
+            ("freeze", event.freeze.is_some()),
+            ("dependencyOutage", event.dependency_outage.is_some()),
+            ("rollout.service", rollout.is_some_and(|rollout| rollout.service.is_some())),
+            ("kill.signal", signal.is_some_and(|signal| !ends.contains(&signal))),
+        ] {
+            if is_given {
+                return Some((format!("events[{index}].{key}"), message()));
+            }
+        }
+    }
+    None
 }

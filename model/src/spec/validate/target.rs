@@ -10,6 +10,8 @@ use crate::{
 
 /// The largest response body of the bundled service.
 const RESPONSE_BYTES_MAX: Bytes = Bytes(64 << 20);
+/// The most requests that the bundled service works on at once.
+const WORKERS_MAX: u32 = 100_000;
 /// The longest argument and the longest value of a variable: Linux' `MAX_ARG_STRLEN`.
 const ARGUMENT_BYTES_MAX: usize = 128 << 10;
 /// The variables through which the command learns its address.
@@ -27,7 +29,7 @@ pub(super) fn check(found: &mut Problems, target: &Target) {
         (Some(_), Some(_)) => {
             found.add("target.command", "stands beside `service`; a target is one or the other")
         }
-        (Some(service), None) => check_service(found, service),
+        (Some(service), None) => check_service(found, "target.service", service),
         (None, Some(command)) => check_command(found, "target.command", command),
         (None, None) => {}
     }
@@ -58,6 +60,7 @@ pub(super) fn check_url(found: &mut Problems, scenario: &Scenario) {
         ("target.env", !target.env.is_empty()),
         ("target.misbehave", !target.misbehave.is_empty()),
         ("target.deployment", target.deployment != Deployment::default()),
+        ("target.podDisruptionBudget", target.pod_disruption_budget.is_some()),
         ("path", scenario.path != path),
         ("autoscaler", scenario.autoscaler.is_some()),
         ("events", !scenario.events.is_empty()),
@@ -68,8 +71,7 @@ pub(super) fn check_url(found: &mut Problems, scenario: &Scenario) {
     }
 }
 
-fn check_service(found: &mut Problems, service: &Service) {
-    let path = "target.service";
+pub(super) fn check_service(found: &mut Problems, path: &str, service: &Service) {
     found.check_span(format!("{path}.cpu"), service.cpu);
     found.check_distribution(&format!("{path}.latency"), &service.latency);
     if service.body > RESPONSE_BYTES_MAX {
@@ -90,10 +92,13 @@ fn check_service(found: &mut Problems, service: &Service) {
     if let Some(idle) = service.idle_timeout {
         found.check_span_above_zero(format!("{path}.idleTimeout"), idle);
     }
+    if let Some(workers) = service.workers {
+        found.check_within(format!("{path}.workers"), workers, 1, WORKERS_MAX);
+    }
     found.check_entries(&format!("{path}.dependencies"), service.dependencies.len());
     let mut seen = BTreeSet::new();
     for (index, dependency) in service.dependencies.iter().enumerate() {
-        let path = format!("{path}.dependencies[{index}]");
+        let path = &format!("{path}.dependencies[{index}]");
         check_name(found, &format!("{path}.name"), &dependency.name);
         if !seen.insert(&dependency.name) {
             found.add(
@@ -141,6 +146,7 @@ fn check_workload(found: &mut Problems, target: &Target, workload: &Workload) {
         ("target.command", target.command.is_some()),
         ("target.env", !target.env.is_empty()),
         ("target.misbehave", !target.misbehave.is_empty()),
+        ("target.podDisruptionBudget", target.pod_disruption_budget.is_some()),
         ("target.deployment", target.deployment != Deployment::default()),
     ] {
         if is_given {

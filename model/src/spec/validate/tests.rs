@@ -76,7 +76,7 @@ fn phases_are_named_by_shape_and_place() {
     traffic.phases[0].name = Some("warm-up".into());
     assert_eq!(phase_names(&traffic), ["warm-up", "ramp-1", "hold-2"]);
     assert_eq!(total_length(&traffic), Nanos::from_secs(85));
-    assert_eq!(expected_requests(&traffic), 50.0 * 20.0 + 125.0 * 5.0 + 200.0 * 60.0);
+    assert_eq!(expected_requests(&traffic), Ok(50.0 * 20.0 + 125.0 * 5.0 + 200.0 * 60.0));
 }
 
 #[test]
