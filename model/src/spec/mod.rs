@@ -43,7 +43,7 @@ pub use shape::{
     SCALE_MAX, SPEED_MAX, STEPS_MAX, ShapeFault, Sine, Spike, Step, played,
 };
 pub use target::{Dependency, DisruptionBudget, Drain, Misbehaviour, Service, Target};
-pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Traffic};
+pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Saturate, Traffic};
 
 pub use workload::Workload;
 
