@@ -45,7 +45,7 @@ pub use shape::{
 };
 pub use simulation::Simulation;
 pub use target::{Dependency, DisruptionBudget, Drain, Misbehaviour, Service, Target};
-pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Traffic};
+pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Saturate, Traffic};
 
 pub use workload::Workload;
 

@@ -46,7 +46,9 @@ pub const DESCRIPTION_CHARS_MAX: usize = 2000;
 
 /// The most generator pods; each has a connection of its own to the harness.
 pub const GENERATORS_MAX: u32 = 64;
-/// The longest `path.url`.
+/// The most threads of the load engine.
+pub const THREADS_MAX: u32 = 64;
+/// The longest `path.url` and `target.url`.
 pub const URL_CHARS_MAX: usize = 300;
 
 /// Something that is wrong with a scenario.
@@ -76,6 +78,7 @@ pub fn problems(scenario: &Scenario) -> Vec<Problem> {
         found.add("description", format!("is longer than {DESCRIPTION_CHARS_MAX} characters"));
     }
     target::check(&mut found, &scenario.target);
+    target::check_url(&mut found, scenario);
     check_path(&mut found, &scenario.path);
     autoscaler::check(&mut found, scenario);
     metrics::check(&mut found, scenario);

@@ -4,7 +4,7 @@ mod actions;
 mod autoscaler;
 mod effects;
 mod messages;
-mod traffic;
+pub(super) mod traffic;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,7 +21,7 @@ use highwater_model::{
 };
 use tokio::sync::mpsc;
 
-use self::actions::Later;
+use self::{actions::Later, traffic::Rates};
 use super::{
     address::{Addresses, PodAddress},
     message::Message,
@@ -76,8 +76,7 @@ struct Driver<'a> {
     last_lines: VecDeque<String>,
     last_probe: String,
     progress: Progress,
-    failed: u64,
-    unsent: u64,
+    rates: Rates,
 }
 
 /// Carries a plan out.
@@ -147,13 +146,8 @@ impl<'a> Driver<'a> {
             start: None,
             last_lines: VecDeque::new(),
             last_probe: String::new(),
-            progress: Progress {
-                stage: "starting",
-                total: plan.profile.lasts(),
-                ..Progress::default()
-            },
-            failed: 0,
-            unsent: 0,
+            progress: Progress { stage: "starting", total: plan.lasts(), ..Progress::default() },
+            rates: Rates::default(),
         };
         if scenario.path.kind == PathKind::L7 {
             let proxy = Proxy::start(&scenario.path, driver.messages.clone()).await?;
@@ -321,7 +315,7 @@ async fn next_update(engine: &mut Option<load::Handle>) -> Option<Update> {
     }
 }
 
-async fn sleep(wait: Option<Duration>) {
+pub(super) async fn sleep(wait: Option<Duration>) {
     match wait {
         Some(wait) => tokio::time::sleep(wait).await,
         None => std::future::pending().await,

@@ -3,8 +3,10 @@
 //! 1. the model's cluster machine decides: `driver` keeps its clock and carries out its effects
 //! 2. each pod's process lives below a shim that leaves nothing behind: [`shim`]
 //! 3. probes and hooks as a kubelet runs them, the proxy as a process of its own
+//! 4. a target that is only an address has none of these: [`bare`]
 
 mod address;
+mod bare;
 mod driver;
 mod message;
 mod metrics;
@@ -60,6 +62,9 @@ impl Backend for Local {
             .enable_all()
             .build()
             .map_err(BackendError::system("starting the runtime"))?;
+        if plan.scenario.target.url.is_some() {
+            return runtime.block_on(bare::run(plan, sink, control));
+        }
         runtime.block_on(driver::run(plan, self.logs.as_deref(), sink, control))
     }
 }
