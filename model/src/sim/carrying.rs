@@ -328,7 +328,7 @@ impl Sim<'_> {
                 }
                 ScalingStep::Scale(replicas) => scales = Some(replicas),
                 ScalingStep::Emit { source, kind, stated } => {
-                    self.observer.event(self.now, source, kind, stated);
+                    self.observer.event(self.now, source, *kind, stated);
                 }
             }
         }
