@@ -26,6 +26,8 @@ pub struct Schedule {
     stream: Stream,
     expected: f64,
     piece: usize,
+    /// Requests expected until the end of that piece.
+    piece_until: f64,
     number: u64,
     last: Nanos,
 }
@@ -33,7 +35,9 @@ pub struct Schedule {
 impl Schedule {
     /// The schedule of a profile. Its randomness is the seed's stream `arrivals`.
     pub fn new(profile: Profile, arrivals: Arrivals, seed: u64) -> Self {
+        let until = |piece: &super::profile::Piece| piece.expected_before + piece.expected();
         Self {
+            piece_until: profile.piece(0).map_or(0.0, until),
             profile,
             arrivals,
             stream: Stream::new(seed, "arrivals"),
@@ -58,13 +62,12 @@ impl Iterator for Schedule {
             Arrivals::Constant => self.expected = self.number as f64 + 0.5,
             Arrivals::Poisson => self.expected += self.stream.exponential(),
         }
-        let piece = loop {
-            let piece = self.profile.piece(self.piece)?;
-            if self.expected < piece.expected_before + piece.expected() {
-                break piece;
-            }
+        while self.expected >= self.piece_until {
             self.piece += 1;
-        };
+            let piece = self.profile.piece(self.piece)?;
+            self.piece_until = piece.expected_before + piece.expected();
+        }
+        let piece = self.profile.piece(self.piece)?;
         let into = piece.inverse(self.expected - piece.expected_before);
         // Rounding must neither reorder arrivals nor put one past the end of its piece.
         let at = piece.start + Nanos::from_secs_f64(into).0;

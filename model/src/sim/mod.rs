@@ -251,7 +251,7 @@ impl<'a> Sim<'a> {
             self.emit(Source::Proxy, EventKind::ProxyStarted { address });
         }
         loop {
-            let agenda = self.agenda.next().unwrap_or(Timestamp::MAX);
+            let agenda = self.agenda.next();
             let arrival = self.arrival();
             if self.control_at <= agenda && self.control_at <= arrival {
                 self.now = self.control_at;

@@ -232,7 +232,6 @@ impl Sim<'_> {
             came: None,
             ending: Ending { at: deadline, outcome: Outcome::Timeout, hop: None },
             deadline,
-            left: None,
             version: 0,
             is_refusal: false,
         }

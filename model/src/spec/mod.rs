@@ -36,7 +36,7 @@ pub use deployment::{
     PodTemplate, Port, Probe, ResourceList, Resources, RollingUpdate, SleepAction, Strategy,
     StrategyType, TcpSocketAction,
 };
-pub use distribution::Distribution;
+pub use distribution::{Distribution, Sampler};
 pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};
 pub use objective::{Bound, BoundOp, Measure, Objective};
 pub use shape::{
