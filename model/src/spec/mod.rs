@@ -10,6 +10,7 @@ mod distribution;
 mod objective;
 mod shape;
 mod target;
+mod trace;
 mod traffic;
 pub mod validate;
 mod workload;
@@ -41,6 +42,9 @@ pub use shape::{
     SCALE_MAX, SPEED_MAX, STEPS_MAX, ShapeFault, Sine, Spike, Step, played,
 };
 pub use target::{Dependency, Drain, Misbehaviour, Service, Target};
+pub use trace::{
+    TRACE_KINDS_MAX, TRACE_REQUESTS_MAX, Trace, TraceBuilder, TraceData, TraceError, TraceIter,
+};
 pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Traffic};
 
 pub use workload::Workload;
