@@ -4,6 +4,7 @@
 //! out the [`Step`]s that come back, and gives what they wish for.
 
 use alloc::{
+    boxed::Box,
     string::{String, ToString as _},
     vec::Vec,
 };
@@ -44,7 +45,7 @@ pub enum Step {
         /// Who says so.
         source: Source,
         /// What.
-        kind: EventKind,
+        kind: Box<EventKind>,
         /// The time that the object itself would give.
         stated: Option<Timestamp>,
     },
@@ -237,14 +238,15 @@ impl Autoscaling {
                 memory: figures.memory,
                 window: figures.window,
             };
-            steps.push(Step::Emit { source: Source::Metrics, kind, stated: Some(figures.at) });
+            let (kind, stated) = (Box::new(kind), Some(figures.at));
+            steps.push(Step::Emit { source: Source::Metrics, kind, stated });
         }
         self.told.served = served.into_iter().map(|(pod, figures)| (pod, figures.at)).collect();
     }
 }
 
 fn emit(source: Source, kind: EventKind) -> Step {
-    Step::Emit { source, kind, stated: None }
+    Step::Emit { source, kind: Box::new(kind), stated: None }
 }
 
 fn reason(note: &Note) -> Option<String> {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use crate::{cli::Args, lifecycle::mono_ns, misbehave::Misbehaviour};
 
 /// `ready-before-warm`: how long the service warms up, from its listening.
-pub const WARM_UP: Duration = Duration::from_secs(3);
+pub const WARM_UP: Duration = Duration::from_secs(2);
 /// `cold-start`: how many requests of a process are slow.
 pub const COLD_REQUESTS: u64 = 20;
 /// What a request takes in addition while the service is not warm or still cold.

@@ -4,6 +4,7 @@
 //! 2. the cause of each failure, from the phase of its pod and the state of its connection at
 //!    that instant: [`attribute`]
 //! 3. what each cause means, its evidence and its fix: [`causes`]
+//!    What went wrong without a loss: [`findings`]
 //! 4. what the autoscaler and the scenario did, and how long scale-ups took: [`autoscaler`],
 //!    [`actions`], [`scaling`]; what else was seen of a cluster: [`cluster`]
 //! 5. what had to hold, and whether the run can be trusted: [`objectives`], [`audit`]
@@ -19,6 +20,7 @@ pub mod autoscaler;
 pub mod causes;
 pub mod cluster;
 mod evidence;
+pub mod findings;
 mod losses;
 pub mod moment;
 pub mod objectives;
@@ -65,6 +67,8 @@ pub struct Analysis {
     pub requests: Requests,
     /// Losses by cause, most first.
     pub losses: Vec<Loss>,
+    /// What went wrong with pods, whether it lost a request or not.
+    pub findings: Vec<findings::Finding>,
     /// Failures without a cause.
     pub unexplained: u64,
     /// Pods that came and went.

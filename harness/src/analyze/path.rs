@@ -84,6 +84,7 @@ mod tests {
             target: Default::default(),
             path,
             metrics_pipeline: highwater_model::spec::MetricsPipeline::default(),
+            simulation: highwater_model::spec::Simulation::default(),
             controller_manager: highwater_model::spec::ControllerManager::default(),
             autoscaler: None,
             traffic: Traffic { generators, ..traffic },

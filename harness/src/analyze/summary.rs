@@ -11,6 +11,7 @@ use super::{
     Analysis, Cause, ClosedLoop, Percentiles, Verdict,
     autoscaler::Autoscaling,
     cluster::Cluster,
+    findings::{Finding, FindingKind},
     scaling::{self, Progress, ScaleUp},
 };
 use crate::record::BackendKind;
@@ -36,6 +37,9 @@ pub struct Summary {
     pub requests: SummaryRequests,
     /// Losses by cause, most first.
     pub losses: Vec<SummaryLoss>,
+    /// What went wrong with pods, whether it lost a request or not; absent if nothing did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<SummaryFinding>,
     /// Failures without a cause.
     pub unexplained: u64,
     /// Pods that came and went.
@@ -102,6 +106,20 @@ pub struct SummaryLoss {
     pub evidence: String,
     /// What stops it: where a setting does it a YAML patch, of the scenario or else of the
     /// Deployment; else advice.
+    pub fix: String,
+}
+
+/// What went wrong with pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryFinding {
+    /// What.
+    pub kind: FindingKind,
+    /// The pods concerned.
+    pub pods: Vec<String>,
+    /// What was seen.
+    pub evidence: String,
+    /// What stops it.
     pub fix: String,
 }
 
@@ -265,6 +283,7 @@ impl Summary {
                 by_outcome: failures.map(|(outcome, n)| (outcome.name().into(), *n)).collect(),
             },
             losses: analysis.losses.iter().map(SummaryLoss::of).collect(),
+            findings: analysis.findings.iter().map(SummaryFinding::of).collect(),
             unexplained: analysis.unexplained,
             transitions: SummaryTransitions {
                 observed: analysis.transitions.observed,
@@ -351,6 +370,17 @@ impl SummaryLoss {
             pods: loss.pods.clone(),
             evidence: loss.evidence.clone(),
             fix: patch.unwrap_or(&loss.fix.advice).clone(),
+        }
+    }
+}
+
+impl SummaryFinding {
+    fn of(finding: &Finding) -> Self {
+        Self {
+            kind: finding.kind,
+            pods: finding.pods.clone(),
+            evidence: finding.evidence.clone(),
+            fix: finding.kind.advice().into(),
         }
     }
 }

@@ -14,6 +14,19 @@ use crate::{
     record::BackendKind,
 };
 
+/// What went wrong with pods, by title; `None` if nothing did.
+pub fn findings(analysis: &Analysis) -> Option<String> {
+    let told: Vec<String> = analysis
+        .findings
+        .iter()
+        .map(|one| match one.pods.len() as u64 {
+            0 => one.kind.title().to_string(),
+            pods => format!("{} ({})", one.kind.title(), figures::counted(pods, "pod")),
+        })
+        .collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
 /// What the autoscaler decided: `5 decisions: 4 up, 1 down; 2 held back by a limit`; `None`
 /// without one.
 pub fn autoscaler(analysis: &Analysis) -> Option<String> {

@@ -10,6 +10,7 @@ mod distribution;
 mod metrics;
 mod objective;
 mod shape;
+mod simulation;
 mod target;
 mod traffic;
 pub mod validate;
@@ -42,6 +43,7 @@ pub use shape::{
     CURVE_POINTS_MAX, Curve, CurvePoint, Interpolation, PARTS_MAX, PERIOD_MIN, Phase, Ramp,
     SCALE_MAX, SPEED_MAX, STEPS_MAX, ShapeFault, Sine, Spike, Step, played,
 };
+pub use simulation::Simulation;
 pub use target::{Dependency, DisruptionBudget, Drain, Misbehaviour, Service, Target};
 pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Saturate, Traffic};
 
@@ -77,6 +79,9 @@ pub struct Scenario {
     /// How the autoscaler's controller is set (`local`, `sim`; a cluster has its own).
     #[serde(default, skip_serializing_if = "ControllerManager::is_default")]
     pub controller_manager: ControllerManager,
+    /// The machines and the network under a simulated run (`sim`).
+    #[serde(default, skip_serializing_if = "Simulation::is_default")]
+    pub simulation: Simulation,
     /// The requests that are owed.
     pub traffic: Traffic,
     /// What is done to the deployment, and when.

@@ -19,7 +19,9 @@ mod traffic;
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::fmt;
 
-use super::{Distribution, Path, PathKind, Rollout, Scenario, ScheduledEvent, ServiceType};
+use super::{
+    Distribution, Path, PathKind, Rollout, Scenario, ScheduledEvent, ServiceType, Simulation,
+};
 use crate::time::Nanos;
 
 pub use traffic::{expected_requests, phase_names, total_length};
@@ -82,10 +84,24 @@ pub fn problems(scenario: &Scenario) -> Vec<Problem> {
     check_path(&mut found, &scenario.path);
     autoscaler::check(&mut found, scenario);
     metrics::check(&mut found, scenario);
+    check_simulation(&mut found, &scenario.simulation);
     traffic::check(&mut found, &scenario.traffic);
     check_events(&mut found, scenario);
     check_objectives(&mut found, scenario);
     found.0
+}
+
+/// The most processors of a simulated node.
+const CORES_MAX: u32 = 1_024;
+/// The slowest simulated network; a ping around the world is a third of it.
+const NETWORK_MAX: Nanos = Nanos::from_secs(1);
+
+fn check_simulation(found: &mut Problems, simulation: &Simulation) {
+    found.check_within("simulation.cores", simulation.cores, 1, CORES_MAX);
+    if simulation.network > NETWORK_MAX {
+        found.add("simulation.network", format!("must be {NETWORK_MAX} at most"));
+    }
+    found.check_distribution("simulation.processStart", &simulation.process_start);
 }
 
 /// The problems found so far.

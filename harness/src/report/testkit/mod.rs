@@ -125,6 +125,7 @@ pub(super) fn empty() -> Analysis {
         end_reason: Some(EndReason::Completed),
         requests: Requests::default(),
         losses: Vec::new(),
+        findings: Vec::new(),
         unexplained: 0,
         transitions: Transitions::default(),
         latency: Percentiles::default(),

@@ -150,6 +150,11 @@ impl Cluster {
         }
     }
 
+    /// The revision of a pod's template; `None` if it is gone.
+    pub fn revision_of(&self, pod: u32) -> Option<u32> {
+        self.pods.get(&pod).map(|pod| pod.identity().revision)
+    }
+
     /// All pods that are not gone, as the API server has them, in order of creation.
     pub fn pod_states(&self) -> Vec<PodState<'_>> {
         self.pods

@@ -152,7 +152,7 @@ impl Driver<'_> {
         let now = self.clock.now();
         if !self.may_evict() {
             let next = now + EVICT_EVERY;
-            let reason = "it would violate the PodDisruptionBudget; it is asked for again".into();
+            let reason = "it would violate the disruption budget; it is asked for again".into();
             if next < until {
                 self.later.push((next, Later::Evict { action_id, which, until }));
             }

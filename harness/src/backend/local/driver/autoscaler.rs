@@ -29,7 +29,7 @@ impl Driver<'_> {
                 Step::Wish(Wish::Scrape(container)) => self.scrape(container),
                 Step::Scale(replicas) => self.input(now, now, Input::Scale { replicas }).await?,
                 Step::Emit { source, kind, stated } => {
-                    self.emit_stated(now, source, kind, stated)?;
+                    self.emit_stated(now, source, *kind, stated)?;
                 }
             }
         }
