@@ -139,7 +139,7 @@ impl Seen {
             for (outcome, outcomes) in part.outcomes {
                 *self.outcomes.entry(outcome).or_default() += outcomes.n;
                 if let Some(times) = outcomes.times {
-                    let [latency, _, lag] = *times;
+                    let [latency, _, lag] = &*times;
                     self.latency.add(latency).unwrap();
                     self.lag.add(lag).unwrap();
                 }

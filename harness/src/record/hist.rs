@@ -1,6 +1,6 @@
 //! The histograms of a record: HDR, three significant digits, 64 ns to one hour, exactly mergeable.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
 use hdrhistogram::{
@@ -54,9 +54,14 @@ impl Encoded {
         if histogram.is_empty() {
             return Self::default();
         }
+        // The serializer's buffer has nine bytes for each place: made anew each time, it would be most
+        // of the work.
+        thread_local! {
+            static SERIALIZER: RefCell<V2Serializer> = RefCell::new(V2Serializer::new());
+        }
         let mut bytes = Vec::new();
-        V2Serializer::new()
-            .serialize(histogram, &mut bytes)
+        SERIALIZER
+            .with_borrow_mut(|serializer| serializer.serialize(histogram, &mut bytes))
             .expect("a vector takes any number of bytes, and counts fit in 64 bits");
         Self(bytes.into())
     }
