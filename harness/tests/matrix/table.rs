@@ -351,8 +351,8 @@ pub(crate) const TABLE: &[Row] = &[
         why: "Each request leaves something behind.",
         fix: "Bound caches and queues; find the leak.",
         setting: &[
-            "target.deployment.template.resources={limits: {memory: 96Mi}}",
-            "traffic.phases=[{hold: 80/s, for: 7s}]",
+            "target.deployment.template.resources={limits: {memory: 64Mi}}",
+            "traffic.phases=[{hold: 40/s, for: 8s}]",
             "events=[]",
         ],
         wrong: &["target.misbehave=[memory-growth]"],
