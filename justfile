@@ -217,6 +217,20 @@ needs-kind:
     done
     "$provider" info >/dev/null 2>&1 || missing "$provider is installed, but does not answer: is its daemon running, and may you use it?"
 
+# Needs nginx and has wrk (Debian: apt-get install nginx-light wrk) and oha (cargo install --locked oha) as peers, each left
+# out by name if it is not there. ARGS: --rounds N, --seconds N, --only saturate,open,memory,report. The words of the page
+# are docs/performance-notes.md: read them again after the numbers have changed.
+#
+# Write docs/performance.md: the load engine beside its peers, on this machine (6 minutes)
+[group('long')]
+[no-exit-message]
+[positional-arguments]
+bench *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --release --quiet --locked --bin highwater --example bench
+    exec target/release/examples/bench --out docs/performance.md --notes docs/performance-notes.md "$@"
+
 # On the cluster of ../shared: kill -9 of the harness at 20 moments, and 50 real pod replacements (30 minutes)
 [group('long')]
 cluster-long:

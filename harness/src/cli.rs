@@ -201,6 +201,8 @@ pub enum BackendArg {
     Local,
     /// A cluster
     Kube,
+    /// Virtual time: seconds for a day
+    Sim,
 }
 
 #[derive(Debug, clap::Args)]

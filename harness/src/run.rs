@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::{
     analyze::{self, Analysis, Summary, Verdict},
-    backend::{Backend, Control, Progress, kube::Kube, local::Local},
+    backend::{Backend, Control, Progress, kube::Kube, local::Local, sim::Sim},
     cli::{self, BackendArg, RunArgs},
     limits,
     plan::Plan,
@@ -52,6 +52,7 @@ pub fn run(args: &RunArgs) -> u8 {
     let mut backend: Box<dyn Backend> = match args.backend {
         BackendArg::Local => Box::new(Local::default()),
         BackendArg::Kube => Box::new(Kube::new(args.kube.options())),
+        BackendArg::Sim => Box::new(Sim),
     };
     if let Err(error) = backend.check(&plan) {
         return bad_input(error);

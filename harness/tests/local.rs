@@ -411,3 +411,81 @@ fn small_commands_do_what_they_say() {
     assert_eq!(run(&["run"]).status.code(), Some(2));
     assert_eq!(run(&["nonsense"]).status.code(), Some(2));
 }
+
+/// A server that answers everything well until it has answered so many requests, and then closes
+/// each connection without a word.
+fn answering(most: u64) -> std::net::SocketAddr {
+    use std::{
+        io::Write as _,
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answered = Arc::new(AtomicU64::new(0));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let answered = answered.clone();
+            std::thread::spawn(move || {
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                while let Some(Ok(line)) = lines.next() {
+                    if line.is_empty() {
+                        let is_over = answered.fetch_add(1, Ordering::SeqCst) >= most;
+                        let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                        if is_over || stream.write_all(ok).is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_url_is_saturated_and_the_closed_loop_named_everywhere() {
+    let url = format!("target.url=http://{}", answering(u64::MAX));
+    let lab = Lab::new("name: bare\ntraffic: {saturate: {connections: 3, for: 1s}}\n");
+    let (code, summary, printed) = lab.run("one", &[&url]);
+    assert_eq!(code, 0, "{printed}");
+    let closed = summary.closed_loop.unwrap();
+    assert_eq!(closed.connections, 3);
+    assert!(closed.rate > 3.0 && summary.requests.owed as f64 >= closed.rate, "{closed:?}");
+    let note = "closed loop: latency is not that of an open system";
+    let page = std::fs::read_to_string(lab.out("one").join("report.html")).unwrap();
+    assert!(closed.note.contains(note) && printed.contains(note) && page.contains(note));
+    let record = lab.record("one");
+    let kinds: Vec<&EventKind> = record.events.iter().map(|event| &event.kind).collect();
+    assert!(matches!(
+        kinds[..],
+        [EventKind::TrafficStarted, EventKind::PhaseStarted { .. }, EventKind::TrafficEnded]
+    ));
+}
+
+#[test]
+fn a_url_is_loaded_openly_and_its_losses_are_unobserved() {
+    let url = format!("target.url=http://{}", answering(150));
+    let lab =
+        Lab::new("name: bare\ntraffic: {phases: [{hold: 200/s, for: 1s}], arrivals: constant}\n");
+    let (_, summary, printed) = lab.run("one", &[&url, "traffic.threads=2"]);
+    assert_eq!((summary.requests.owed, summary.requests.ok), (200, 150), "{printed}");
+    let causes: Vec<(Cause, u64)> =
+        summary.losses.iter().map(|loss| (loss.cause, loss.count)).collect();
+    assert_eq!((causes, summary.unexplained), (vec![(Cause::Unobserved, 50)], 0));
+    assert!(summary.closed_loop.is_none());
+    let threads: std::collections::BTreeSet<u32> =
+        lab.record("one").samples.iter().map(|sample| sample.generator).collect();
+    assert_eq!(threads, [0, 1].into());
+}
+
+#[test]
+fn a_closed_loop_saturates_a_deployment_too() {
+    let lab = Lab::new(ROLLOUT);
+    let sets = ["traffic.phases=[]", "traffic.saturate={connections: 4, for: 2s}", "events=[]"];
+    let (code, summary, printed) = lab.run("one", &sets);
+    assert_eq!(code, 0, "{printed}");
+    assert!(summary.closed_loop.is_some_and(|closed| closed.rate > 4.0), "{printed}");
+}

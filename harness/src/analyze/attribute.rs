@@ -132,6 +132,10 @@ pub fn attribute<'a>(
 
 fn attributed<'a>(case: Case<'a>, hidden: &Hidden<'a>) -> Attributed<'a> {
     let Inferred { cause, pods, doubt } = match case.contact {
+        contact if hidden.way == Way::Url => {
+            let is_ours = contact == Contact::Limit;
+            of_itself(&case, if is_ours { Cause::ClientLimit } else { Cause::Unobserved })
+        }
         _ if case.is_hidden => hidden.infer(&case),
         Contact::NoEndpoint => of_itself(&case, absent::cause(hidden.rules.lives, case.ended)),
         Contact::Answered => of_itself(&case, Cause::RefusedByApp),

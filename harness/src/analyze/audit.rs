@@ -8,7 +8,7 @@ use highwater_model::{
 };
 
 use super::{Percentiles, Requests, cluster::Gap};
-use crate::record::{RunRecord, Sample};
+use crate::record::{BackendKind, RunRecord, Sample};
 
 /// Above this, latency speaks of the generator: ten times what a loaded shared machine shows.
 const LAG_P99_MAX: u64 = 100 * MILLISECOND;
@@ -152,7 +152,8 @@ fn lost(record: &RunRecord, heard: usize, judge: &mut Judge) {
             _ => None,
         })
         .collect();
-    if lost.is_empty() && heard <= 1 {
+    let are_threads = record.header.backend == BackendKind::Local;
+    if lost.is_empty() && (heard <= 1 || are_threads) {
         return;
     }
     let found = match lost.as_slice() {

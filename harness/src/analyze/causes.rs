@@ -66,6 +66,8 @@ causes! {
         "The application itself answered with an error while its pod was still in rotation.",
     WrongBind "wrong-bind" "Wrong bind address"
         "The process listens, but not on the pod's address.",
+    Unobserved "unobserved" "By a target that tells nothing"
+        "The target is a URL, and nothing is known of what is behind it.",
     Unexplained "unexplained" "Unexplained"
         "Nothing in the record explains it.",
 }
@@ -215,6 +217,10 @@ pub fn fix(cause: Cause, facts: &FixFacts) -> Fix {
             "Raise the generator's limits, or add generators; `highwater doctor` tells which.",
         ),
         Cause::WrongBind => advice("Bind 0.0.0.0 (or [::]) in place of 127.0.0.1."),
+        Cause::Unobserved => advice(
+            "See the target's own log; for causes, give its command or its workload in place of its \
+             URL.",
+        ),
         Cause::Unexplained => {
             advice("Nothing in the record explains these; please report them with the run folder.")
         }

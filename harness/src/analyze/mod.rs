@@ -55,6 +55,8 @@ pub struct Analysis {
     pub seed: u64,
     /// The path in words: `l7 through 2 proxy workers, keep-alive`.
     pub path: String,
+    /// What was a closed loop; `None` for an open one, whose latency is that of an open system.
+    pub closed_loop: Option<ClosedLoop>,
     /// The verdict.
     pub verdict: Verdict,
     /// The verdict in one sentence.
@@ -103,6 +105,20 @@ pub struct Analysis {
     pub audit: audit::Audit,
     /// The series of the time axis.
     pub timeline: Timeline,
+}
+
+/// A run whose connections each waited for their answer before they sent the next request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClosedLoop {
+    /// How many connections.
+    pub connections: u32,
+    /// Good answers per second.
+    pub rate: f64,
+}
+
+impl ClosedLoop {
+    /// What must stand beside its figures wherever they are shown.
+    pub const NOTE: &str = "closed loop: latency is not that of an open system";
 }
 
 /// The verdict on a run.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use highwater_model::{outcome::Outcome, time::Nanos};
 
 use super::{
-    Analysis, Cause, Percentiles, Verdict,
+    Analysis, Cause, ClosedLoop, Percentiles, Verdict,
     autoscaler::Autoscaling,
     cluster::Cluster,
     findings::{Finding, FindingKind},
@@ -44,6 +44,9 @@ pub struct Summary {
     pub unexplained: u64,
     /// Pods that came and went.
     pub transitions: SummaryTransitions,
+    /// Present if the run was a closed loop, whose latency is not that of an open system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_loop: Option<SummaryClosedLoop>,
     /// Latency of good answers, milliseconds.
     pub latency_ms: SummaryPercentiles,
     /// Service time of good answers, milliseconds.
@@ -206,6 +209,18 @@ pub struct SummaryTimeToScale {
     pub endpoint: Option<f64>,
 }
 
+/// A run whose connections each waited for their answer before they sent the next request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryClosedLoop {
+    /// How many connections.
+    pub connections: u32,
+    /// Good answers per second.
+    pub rate: f64,
+    /// What that means for the latencies.
+    pub note: String,
+}
+
 /// The generators of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -275,6 +290,11 @@ impl Summary {
                 with_loss: analysis.transitions.with_loss,
                 upper_bound95: analysis.transitions.upper_bound95,
             },
+            closed_loop: analysis.closed_loop.map(|closed| SummaryClosedLoop {
+                connections: closed.connections,
+                rate: (closed.rate * 10.0).round() / 10.0,
+                note: ClosedLoop::NOTE.into(),
+            }),
             latency_ms: analysis.latency.into(),
             service_time_ms: analysis.service_time.into(),
             send_lag_ms: analysis.send_lag.into(),

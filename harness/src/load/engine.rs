@@ -4,6 +4,7 @@
 //! second, then wait for sockets until the next of these. The clock is read when something is
 //! stamped, never to decide about the past.
 
+mod closed;
 mod receiving;
 mod sending;
 
@@ -21,6 +22,7 @@ use highwater_model::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
+use self::closed::Closed;
 use super::{
     Config, Control, Route, Second, Update,
     connection::{Conn, State},
@@ -64,6 +66,7 @@ struct Deadline {
 /// The engine; see the module.
 pub struct Engine {
     config: Config,
+    thread: u32,
     poller: Poller,
     orders: Receiver<Control>,
     news: UnboundedSender<Update>,
@@ -71,6 +74,8 @@ pub struct Engine {
     kind_stream: Stream,
     endpoint_stream: Stream,
     next: Option<Arrival>,
+    /// In place of `next` where the traffic is a closed loop.
+    closed: Option<Closed>,
     slots: Vec<Option<Conn>>,
     free: Vec<usize>,
     idle: VecDeque<(usize, u64)>,
@@ -99,15 +104,17 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     pub(super) fn new(
         config: Config,
+        thread: u32,
         poller: Poller,
         orders: Receiver<Control>,
         news: UnboundedSender<Update>,
     ) -> Self {
         let clients = match config.route {
-            Route::Proxy(_) | Route::Service(_) => 0,
+            Route::Proxy(_) | Route::Service(_) | Route::Url(_) => 0,
             Route::Endpoints { clients } => clients as usize,
         };
         let share = config.share.index;
+        let closed = Closed::of(&config);
         let mut engine = Self {
             kind_stream: Stream::new(config.seed, &format!("request-kinds/{share}")),
             endpoint_stream: Stream::new(config.seed, &format!("endpoints/{share}")),
@@ -115,11 +122,13 @@ impl Engine {
             views: vec![Vec::new(); clients],
             next_flush: Timestamp((config.start.second() + 1) * SECOND),
             config,
+            thread,
             poller,
             orders,
             news,
             recorder: Recorder::default(),
             next: None,
+            closed,
             slots: Vec::new(),
             free: Vec::new(),
             idle: VecDeque::new(),
@@ -136,31 +145,38 @@ impl Engine {
         engine
     }
 
-    /// Runs until every owed request has its outcome.
-    pub(super) fn run(mut self) {
+    /// Runs until every owed request has its outcome; false if it cannot go on, which it has told.
+    pub(super) fn run(mut self) -> bool {
         let mut ready = Vec::new();
         loop {
             self.take_orders();
             let now = self.now();
             self.send_due(now);
+            self.send_closed(now);
             self.give_up(now);
             if now >= self.next_flush {
                 self.flush(now);
             }
-            if self.next.is_none() && self.in_flight == 0 && self.waiting.is_empty() {
+            if self.has_ended(now) {
                 self.flush(now);
-                self.tell(Update::Finished);
-                return;
+                return true;
             }
             let wait = self.next_wake().since(self.now());
             if let Err(error) = self.poller.wait(wait.to_std(), &mut ready) {
                 self.tell(Update::Broken(format!("waiting for sockets: {error}")));
-                return;
+                return false;
             }
             for event in &ready {
                 self.on_ready(*event);
             }
         }
+    }
+
+    fn has_ended(&self, now: Timestamp) -> bool {
+        self.next.is_none()
+            && self.closed.as_ref().is_none_or(|closed| closed.has_ended(now))
+            && self.in_flight == 0
+            && self.waiting.is_empty()
     }
 
     fn now(&self) -> Timestamp {
@@ -192,6 +208,7 @@ impl Engine {
 
     fn stop(&mut self) {
         self.next = None;
+        self.closed = None;
         for waiting in std::mem::take(&mut self.waiting) {
             self.recorder.unsent(Outcome::UnsentAborted, waiting.phase, waiting.scheduled);
         }
@@ -202,7 +219,8 @@ impl Engine {
         let deadlines =
             self.deadlines.iter().filter_map(|queue| queue.front()).map(|deadline| deadline.at);
         let waiting = self.waiting.front().map(|waiting| self.waits_until(waiting));
-        deadlines.chain(due).chain(waiting).fold(self.next_flush, Timestamp::min)
+        let closed = self.closed.as_ref().and_then(Closed::next_wake);
+        deadlines.chain(due).chain(waiting).chain(closed).fold(self.next_flush, Timestamp::min)
     }
 
     // Giving up.
@@ -261,6 +279,12 @@ impl Engine {
             engine_cpu: clock::thread_cpu_ns(),
             ..self.counts.clone()
         };
-        self.tell(Update::Second(Box::new(Second { windows, failures, sample, latency })));
+        self.tell(Update::Second(Box::new(Second {
+            thread: self.thread,
+            windows,
+            failures,
+            sample,
+            latency,
+        })));
     }
 }

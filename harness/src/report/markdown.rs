@@ -43,6 +43,9 @@ fn write_all(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
         writeln!(out, "> {}\n", escape(warning))?;
     }
     counts(out, analysis)?;
+    if let Some(closed) = phrases::closed_loop(analysis) {
+        writeln!(out, "**Rate:** {}\n", escape(&closed))?;
+    }
     losses(out, analysis)?;
     findings(out, analysis)?;
     percentiles(out, analysis)?;

@@ -28,6 +28,9 @@ pub fn render(analysis: &Analysis) -> String {
         lines.push("watch", &gaps);
     }
     counts(&mut lines, analysis);
+    if let Some(closed) = phrases::closed_loop(analysis) {
+        lines.push("rate", &closed);
+    }
     for loss in analysis.losses.iter().take(LOSSES_MAX) {
         self::loss(&mut lines, loss);
     }

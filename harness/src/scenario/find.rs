@@ -25,6 +25,7 @@ bundled! {
     "bad-version-wrong"
     "crash"
     "crash-wrong"
+    "day"
     "eviction"
     "eviction-wrong"
     "long-requests"
@@ -38,6 +39,7 @@ bundled! {
     "slow-start"
     "slow-start-wrong"
     "spike"
+    "spike-rps"
     "transitions"
 }
 

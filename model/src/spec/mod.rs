@@ -7,7 +7,10 @@ mod action;
 mod autoscaler;
 mod deployment;
 mod distribution;
+mod metrics;
 mod objective;
+mod shape;
+mod simulation;
 mod target;
 mod traffic;
 pub mod validate;
@@ -34,11 +37,15 @@ pub use deployment::{
     StrategyType, TcpSocketAction,
 };
 pub use distribution::Distribution;
+pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};
 pub use objective::{Bound, BoundOp, Measure, Objective};
-pub use target::{Dependency, DisruptionBudget, Drain, Misbehaviour, Service, Target};
-pub use traffic::{
-    Arrivals, Expect, Generators, Header, Phase, PhaseShape, Ramp, RequestKind, Traffic,
+pub use shape::{
+    CURVE_POINTS_MAX, Curve, CurvePoint, Interpolation, PARTS_MAX, PERIOD_MIN, Phase, Ramp,
+    SCALE_MAX, SPEED_MAX, STEPS_MAX, ShapeFault, Sine, Spike, Step, played,
 };
+pub use simulation::Simulation;
+pub use target::{Dependency, DisruptionBudget, Drain, Misbehaviour, Service, Target};
+pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Saturate, Traffic};
 
 pub use workload::Workload;
 
@@ -66,6 +73,15 @@ pub struct Scenario {
     /// `scaleTargetRef`, which is the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaler: Option<Autoscaler>,
+    /// How metrics reach the autoscaler (`local`, `sim`; on `kube` the cluster has its own).
+    #[serde(default, skip_serializing_if = "MetricsPipeline::is_default")]
+    pub metrics_pipeline: MetricsPipeline,
+    /// How the autoscaler's controller is set (`local`, `sim`; a cluster has its own).
+    #[serde(default, skip_serializing_if = "ControllerManager::is_default")]
+    pub controller_manager: ControllerManager,
+    /// The machines and the network under a simulated run (`sim`).
+    #[serde(default, skip_serializing_if = "Simulation::is_default")]
+    pub simulation: Simulation,
     /// The requests that are owed.
     pub traffic: Traffic,
     /// What is done to the deployment, and when.

@@ -12,8 +12,8 @@ use crate::{
     units::{Bytes, IntOrPercent},
 };
 
-/// The target: the bundled service (`service`, the default), any `command` (`local`), or a
-/// `workload` that is already there (`kube`).
+/// The target: the bundled service (`service`, the default), any `command` (`local`), a
+/// `workload` that is already there (`kube`), or whatever answers at a `url` (`local`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Target {
@@ -27,6 +27,10 @@ pub struct Target {
     /// A Deployment and a Service of the user's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<Workload>,
+    /// A server without any deployment, as `http://host:port`: nothing is started, nothing is
+    /// done to it, and nothing is known of what is behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// Environment of the command.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,

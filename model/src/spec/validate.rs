@@ -6,9 +6,11 @@
 //! 3. `target`: the service or command
 //! 4. `deployment`: strategy, probes, hooks, resources, as the API server validates them
 //! 5. `autoscaler`: bounds, metrics, behaviour, likewise
+//! 6. `metrics`: how metrics reach it
 
 mod autoscaler;
 mod deployment;
+mod metrics;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,9 @@ mod traffic;
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::fmt;
 
-use super::{Distribution, Path, PathKind, Rollout, Scenario, ScheduledEvent, ServiceType};
+use super::{
+    Distribution, Path, PathKind, Rollout, Scenario, ScheduledEvent, ServiceType, Simulation,
+};
 use crate::time::Nanos;
 
 pub use traffic::{expected_requests, phase_names, total_length};
@@ -44,7 +48,9 @@ pub const DESCRIPTION_CHARS_MAX: usize = 2000;
 
 /// The most generator pods; each has a connection of its own to the harness.
 pub const GENERATORS_MAX: u32 = 64;
-/// The longest `path.url`.
+/// The most threads of the load engine.
+pub const THREADS_MAX: u32 = 64;
+/// The longest `path.url` and `target.url`.
 pub const URL_CHARS_MAX: usize = 300;
 
 /// Something that is wrong with a scenario.
@@ -74,12 +80,28 @@ pub fn problems(scenario: &Scenario) -> Vec<Problem> {
         found.add("description", format!("is longer than {DESCRIPTION_CHARS_MAX} characters"));
     }
     target::check(&mut found, &scenario.target);
+    target::check_url(&mut found, scenario);
     check_path(&mut found, &scenario.path);
     autoscaler::check(&mut found, scenario);
+    metrics::check(&mut found, scenario);
+    check_simulation(&mut found, &scenario.simulation);
     traffic::check(&mut found, &scenario.traffic);
     check_events(&mut found, scenario);
     check_objectives(&mut found, scenario);
     found.0
+}
+
+/// The most processors of a simulated node.
+const CORES_MAX: u32 = 1_024;
+/// The slowest simulated network; a ping around the world is a third of it.
+const NETWORK_MAX: Nanos = Nanos::from_secs(1);
+
+fn check_simulation(found: &mut Problems, simulation: &Simulation) {
+    found.check_within("simulation.cores", simulation.cores, 1, CORES_MAX);
+    if simulation.network > NETWORK_MAX {
+        found.add("simulation.network", format!("must be {NETWORK_MAX} at most"));
+    }
+    found.check_distribution("simulation.processStart", &simulation.process_start);
 }
 
 /// The problems found so far.

@@ -107,10 +107,26 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
             "a command is started on this machine; deploy it, and name it as target.workload",
         );
     }
+    let of_this_machine = [
+        ("target.url", target.url.is_some()),
+        ("traffic.saturate", scenario.traffic.saturate.is_some()),
+    ];
+    if let Some((key, _)) = of_this_machine.into_iter().find(|(_, is_given)| *is_given) {
+        return found(key, "it is for this machine's load engine alone; use --backend local");
+    }
+    if scenario.traffic.threads.is_some() {
+        return found("traffic.threads", "each pod has one thread; use more traffic.generators");
+    }
     if target.workload.is_some() && scenario.autoscaler.is_some() {
         return found(
             "autoscaler",
             "a workload has its own; to try other settings, use a patchAutoscaler event",
+        );
+    }
+    if !scenario.controller_manager.is_default() {
+        return found(
+            "controllerManager",
+            "a cluster's controller manager has settings of its own; leave it out on kube",
         );
     }
     if path.clients > 1 {

@@ -1,9 +1,10 @@
 //! Keeps the cluster machine's clock, carries out its effects, and writes the record.
 
 mod actions;
+mod autoscaler;
 mod effects;
 mod messages;
-mod traffic;
+pub(super) mod traffic;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -12,14 +13,15 @@ use std::{
 };
 
 use highwater_model::{
-    cluster::{Cluster, Config, Timing},
+    autoscaling::Autoscaling,
+    cluster::{Cluster, Config, ContainerId, Timing},
     event::{Event, EventKind, Source, WarningCode},
     spec::{PathKind, Probe},
     time::{Nanos, Timestamp},
 };
 use tokio::sync::mpsc;
 
-use self::actions::Later;
+use self::{actions::Later, traffic::Rates};
 use super::{
     address::{Addresses, PodAddress},
     message::Message,
@@ -49,6 +51,9 @@ struct Driver<'a> {
     clock: RunClock,
     seq: u64,
     cluster: Cluster,
+    autoscaling: Option<Autoscaling>,
+    /// The processes of the containers that run.
+    pids: BTreeMap<ContainerId, u32>,
     pods: Pods,
     prober: Prober,
     addresses: Addresses,
@@ -71,8 +76,7 @@ struct Driver<'a> {
     last_lines: VecDeque<String>,
     last_probe: String,
     progress: Progress,
-    failed: u64,
-    unsent: u64,
+    rates: Rates,
 }
 
 /// Carries a plan out.
@@ -123,6 +127,8 @@ impl<'a> Driver<'a> {
             clock: RunClock::start(),
             seq: 0,
             cluster,
+            autoscaling: Autoscaling::new(scenario),
+            pids: BTreeMap::new(),
             pods,
             prober,
             addresses: Addresses::new(),
@@ -140,13 +146,8 @@ impl<'a> Driver<'a> {
             start: None,
             last_lines: VecDeque::new(),
             last_probe: String::new(),
-            progress: Progress {
-                stage: "starting",
-                total: plan.profile.lasts(),
-                ..Progress::default()
-            },
-            failed: 0,
-            unsent: 0,
+            progress: Progress { stage: "starting", total: plan.lasts(), ..Progress::default() },
+            rates: Rates::default(),
         };
         if scenario.path.kind == PathKind::L7 {
             let proxy = Proxy::start(&scenario.path, driver.messages.clone()).await?;
@@ -208,8 +209,9 @@ impl<'a> Driver<'a> {
         let phase = self.phases.front().map(|(at, _)| *at);
         let limit = start.is_none().then(|| Timestamp::ZERO + self.start_time());
         let later = self.later.iter().map(|(at, _)| *at).min();
-        let parts = [self.cluster.next_deadline(), action, phase, limit, later];
-        parts.into_iter().flatten().min()
+        let autoscaling = self.autoscaling.as_ref().map(Autoscaling::next_deadline);
+        let cluster = self.cluster.next_deadline();
+        [cluster, autoscaling, action, phase, limit, later].into_iter().flatten().min()
     }
 
     /// How long to wait for the target: what its own settings may take, and a margin.
@@ -252,6 +254,7 @@ impl<'a> Driver<'a> {
         let mut effects = Vec::new();
         self.cluster.advance(now, &mut effects);
         self.carry_out(now, effects).await?;
+        self.autoscale(now).await?;
         if let Some(start) = self.start {
             while self.actions.front().is_some_and(|action| start + action.at <= now) {
                 if let Some(action) = self.actions.pop_front() {
@@ -277,16 +280,19 @@ impl<'a> Driver<'a> {
     }
 
     fn emit(&mut self, at: Timestamp, source: Source, kind: EventKind) -> Result<(), BackendError> {
+        self.emit_stated(at, source, kind, None)
+    }
+
+    fn emit_stated(
+        &mut self,
+        at: Timestamp,
+        source: Source,
+        kind: EventKind,
+        stated: Option<Timestamp>,
+    ) -> Result<(), BackendError> {
         let seq = self.seq;
         self.seq += 1;
-        self.sink.line(Line::Event(Event {
-            at,
-            seq,
-            source,
-            precision: None,
-            stated: None,
-            kind,
-        }))?;
+        self.sink.line(Line::Event(Event { at, seq, source, precision: None, stated, kind }))?;
         Ok(())
     }
 
@@ -309,7 +315,7 @@ async fn next_update(engine: &mut Option<load::Handle>) -> Option<Update> {
     }
 }
 
-async fn sleep(wait: Option<Duration>) {
+pub(super) async fn sleep(wait: Option<Duration>) {
     match wait {
         Some(wait) => tokio::time::sleep(wait).await,
         None => std::future::pending().await,

@@ -3,10 +3,13 @@
 //! 1. the model's cluster machine decides: `driver` keeps its clock and carries out its effects
 //! 2. each pod's process lives below a shim that leaves nothing behind: [`shim`]
 //! 3. probes and hooks as a kubelet runs them, the proxy as a process of its own
+//! 4. a target that is only an address has none of these: [`bare`]
 
 mod address;
+mod bare;
 mod driver;
 mod message;
+mod metrics;
 mod pods;
 mod probe;
 mod proxy;
@@ -59,6 +62,9 @@ impl Backend for Local {
             .enable_all()
             .build()
             .map_err(BackendError::system("starting the runtime"))?;
+        if plan.scenario.target.url.is_some() {
+            return runtime.block_on(bare::run(plan, sink, control));
+        }
         runtime.block_on(driver::run(plan, self.logs.as_deref(), sink, control))
     }
 }
@@ -68,7 +74,6 @@ fn cluster_only(scenario: &Scenario) -> Option<String> {
     let path = &scenario.path;
     for (key, is_given) in [
         ("target.workload", scenario.target.workload.is_some()),
-        ("autoscaler", scenario.autoscaler.is_some()),
         ("path.serviceType", path.service_type != ServiceType::ClusterIp),
         ("path.url", path.url.is_some()),
         ("traffic.generators", matches!(scenario.traffic.generators, Some(Generators::Pods(_)))),
@@ -81,8 +86,6 @@ fn cluster_only(scenario: &Scenario) -> Option<String> {
         let rollout = event.rollout.as_ref();
         for (key, is_given) in [
             ("drainNode", event.drain_node.is_some()),
-            ("patchAutoscaler", event.patch_autoscaler.is_some()),
-            ("metricsOutage", event.metrics_outage.is_some()),
             ("rollout.image", rollout.is_some_and(|rollout| rollout.image.is_some())),
         ] {
             if is_given {
@@ -97,6 +100,10 @@ fn cluster_only(scenario: &Scenario) -> Option<String> {
 fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
     if let Some(key) = cluster_only(scenario) {
         return Some((key, "it needs a cluster; use --backend kube".into()));
+    }
+    if scenario.autoscaler.is_some() && !metrics::can_account() {
+        let message = "it needs the processes' accounting in /proc, which this machine has not";
+        return Some(("autoscaler".into(), message.into()));
     }
     let template = &scenario.target.deployment.template;
     let probes = [

@@ -114,6 +114,7 @@ fn objective(name: &str, value: f64, shown: &str, met: bool) -> ObjectiveResult 
 /// Nothing at all.
 pub(super) fn empty() -> Analysis {
     Analysis {
+        closed_loop: None,
         scenario: "empty".into(),
         description: String::new(),
         backend: BackendKind::Sim,

@@ -2,9 +2,9 @@
 
 use alloc::{collections::BTreeSet, format};
 
-use super::{ENTRIES_MAX, Problems, check_name, deployment};
+use super::{ENTRIES_MAX, Problems, check_name, deployment, is_authority};
 use crate::{
-    spec::{Deployment, EnvVar, Misbehaviour, Service, Target, Workload},
+    spec::{Deployment, EnvVar, Misbehaviour, Path, Scenario, Service, Target, Workload},
     units::Bytes,
 };
 
@@ -21,6 +21,10 @@ pub(super) fn check(found: &mut Problems, target: &Target) {
     if let Some(workload) = &target.workload {
         return check_workload(found, target, workload);
     }
+    if target.url.is_some() {
+        // See `check_url`.
+        return;
+    }
     match (&target.service, &target.command) {
         (Some(_), Some(_)) => {
             found.add("target.command", "stands beside `service`; a target is one or the other")
@@ -35,6 +39,36 @@ pub(super) fn check(found: &mut Problems, target: &Target) {
     check_env(found, "target.env", &target.env);
     deployment::check(found, target);
     check_misbehave(found, "target.misbehave", target, &target.misbehave);
+}
+
+/// A URL is a server and nothing else: what needs a deployment does not go with it.
+pub(super) fn check_url(found: &mut Problems, scenario: &Scenario) {
+    let target = &scenario.target;
+    let Some(url) = &target.url else { return };
+    let rest = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    if url.starts_with("https://") {
+        found.add("target.url", "is HTTPS, which the load engine does not speak; give an http URL");
+    } else if !rest.is_some_and(is_authority) {
+        found.add("target.url", "must be http://HOST or http://HOST:PORT; paths go to `requests`");
+    }
+    let host = scenario.path.host.clone();
+    let path = Path { host, ..Path::default() };
+    for (key, is_given) in [
+        ("target.service", target.service.is_some()),
+        ("target.command", target.command.is_some()),
+        ("target.workload", target.workload.is_some()),
+        ("target.env", !target.env.is_empty()),
+        ("target.misbehave", !target.misbehave.is_empty()),
+        ("target.deployment", target.deployment != Deployment::default()),
+        ("target.podDisruptionBudget", target.pod_disruption_budget.is_some()),
+        ("path", scenario.path != path),
+        ("autoscaler", scenario.autoscaler.is_some()),
+        ("events", !scenario.events.is_empty()),
+    ] {
+        if is_given {
+            found.add(key, "does not go with `target.url`, behind which no deployment is known");
+        }
+    }
 }
 
 pub(super) fn check_service(found: &mut Problems, path: &str, service: &Service) {

@@ -71,10 +71,20 @@ impl Driver<'_> {
                 self.set_outage(&outage.name, true)?;
                 return self.accept(action_id);
             }
+            Action::PatchAutoscaler(patch) => {
+                if let Some(autoscaling) = &mut self.autoscaling {
+                    autoscaling.patch(&patch);
+                }
+                return self.accept(action_id);
+            }
+            Action::MetricsOutage(outage) => {
+                if let Some(autoscaling) = &mut self.autoscaling {
+                    autoscaling.lose_metrics(now + outage.for_);
+                }
+                return self.accept(action_id);
+            }
             // Refused when the plan was checked.
-            other @ (Action::DrainNode(_)
-            | Action::PatchAutoscaler(_)
-            | Action::MetricsOutage(_)) => {
+            other @ Action::DrainNode(_) => {
                 let reason = format!("`{}` is nothing that this backend can do", other.key());
                 return self.refuse(action_id, reason);
             }

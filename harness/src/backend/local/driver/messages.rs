@@ -39,6 +39,10 @@ impl Driver<'_> {
                 }
                 Ok(())
             }
+            Message::Scraped { container, page } => {
+                self.scraped(now, container, &page);
+                Ok(())
+            }
             Message::Proxy(report) => self.proxy_report(now, report),
             Message::ProxyExited(reason) => {
                 Err(BackendError::PartEnded { part: "the proxy", reason })
@@ -54,6 +58,7 @@ impl Driver<'_> {
     ) -> Result<(), BackendError> {
         match news {
             News::Started { pid, mono_ns } => {
+                self.container_runs(now, container, pid);
                 let address = self
                     .pod_addresses
                     .get(&container.pod)
@@ -65,6 +70,7 @@ impl Driver<'_> {
                 self.input(now, now, Input::ContainerStartFailed { container, reason }).await
             }
             News::Exited { code, signal, oom, mono_ns } => {
+                self.container_ended(container);
                 let input = Input::ContainerExited { container, code, signal };
                 let mut effects = Vec::new();
                 self.cluster.handle(now, input, &mut effects);

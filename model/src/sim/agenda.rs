@@ -1,0 +1,93 @@
+//! What is to come, in order of time; at one instant in order of planning.
+
+use alloc::collections::BinaryHeap;
+use core::cmp::Reverse;
+
+use super::replica::Step;
+use crate::{cluster::ContainerId, spec::Which, time::Timestamp};
+
+/// Something to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum What {
+    /// An attempt comes to its end: number and version.
+    Ending(u32, u32),
+    /// A request has been waiting for a connection for as long as it may.
+    Waited,
+    /// A container's process starts.
+    Start(ContainerId),
+    /// A replica does a step.
+    Step(ContainerId, Step),
+    /// A probe is answered.
+    Probe(u64, ContainerId, Ask),
+    /// A hook is done.
+    Hook(ContainerId),
+    /// A frozen container goes on.
+    Thaw(ContainerId),
+    /// An eviction is asked for again: its action, pod, and until when.
+    Evict(u32, Pick, Timestamp),
+}
+
+/// A probe's question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ask {
+    /// Whether it is ready.
+    Ready,
+    /// Whether it has started.
+    Started,
+    /// Whether it lives.
+    Live,
+    /// Whether the main port takes connections.
+    Port,
+    /// None that is answered in time.
+    Silence,
+}
+
+/// [`Which`], with an order of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Pick {
+    Oldest,
+    Newest,
+}
+
+impl From<Which> for Pick {
+    fn from(which: Which) -> Self {
+        match which {
+            Which::Oldest => Self::Oldest,
+            Which::Newest => Self::Newest,
+        }
+    }
+}
+
+impl From<Pick> for Which {
+    fn from(which: Pick) -> Self {
+        match which {
+            Pick::Oldest => Self::Oldest,
+            Pick::Newest => Self::Newest,
+        }
+    }
+}
+
+/// The agenda.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Agenda {
+    heap: BinaryHeap<Reverse<(Timestamp, u64, What)>>,
+    planned: u64,
+}
+
+impl Agenda {
+    pub(super) fn plan(&mut self, at: Timestamp, what: What) {
+        self.heap.push(Reverse((at, self.planned, what)));
+        self.planned += 1;
+    }
+
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.heap.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    pub(super) fn take(&mut self, now: Timestamp) -> Option<What> {
+        if self.next()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse((.., what))| what)
+    }
+}
