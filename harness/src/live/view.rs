@@ -156,9 +156,10 @@ impl LiveView {
     pub fn progress(&mut self, progress: &Progress) {
         self.progress = progress.clone();
         if let Some(start) = self.start {
-            self.now = self.now.max(start + progress.elapsed);
+            let at = start + progress.elapsed;
+            self.now = self.now.max(at);
             let pods = Some((progress.ready, progress.desired));
-            if let Some(point) = self.second(self.now.second()) {
+            if let Some(point) = self.second(at.second()) {
                 point.pods = pods;
             }
         }
@@ -193,7 +194,9 @@ impl LiveView {
             if self.said.len() >= SAID_MAX {
                 self.said.pop_front();
             }
-            self.said.push_back(Said { at: event.at, tone, text: text(&words) });
+            // What was observed late stands where it belongs.
+            let index = self.said.partition_point(|said| said.at <= event.at);
+            self.said.insert(index, Said { at: event.at, tone, text: text(&words) });
         }
     }
 

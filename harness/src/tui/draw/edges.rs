@@ -10,7 +10,10 @@ use ratatui::{
 };
 
 use super::put;
-use crate::live::{LiveView, view::AuditState};
+use crate::{
+    live::{LiveView, view::AuditState},
+    report::clean,
+};
 
 /// `1:18`, from an hour on `1:01:18`.
 fn minutes(span: Nanos) -> String {
@@ -59,15 +62,20 @@ pub(super) fn head(view: &LiveView, area: Rect, buf: &mut Buffer) {
     }
 }
 
-fn audit(view: &LiveView) -> Span<'static> {
+/// What can be said of the run's trust in so many columns: a figure is whole or not there.
+fn audit(view: &LiveView, room: u16) -> Span<'static> {
+    let room = usize::from(room);
+    let cut = |text: String| clean::shorten(&text, room);
     match view.audit() {
         AuditState::Unknown => "audit: nothing sent yet".into(),
         AuditState::Holds => {
             let lag = view.latency.send_lag.map_or(0, |lag| lag.p99);
-            format!("audit: holds, send lag {} (p99)", human(Nanos(lag))).green()
+            let long = format!("audit: holds, send lag {} (p99)", human(Nanos(lag)));
+            let fits = long.chars().count() <= room;
+            if fits { long.green() } else { "audit: holds".green() }
         }
-        AuditState::Weak(why) => format!("audit: {why}").yellow(),
-        AuditState::Broken(why) => format!("audit: NOT TRUSTED: {why}").red().bold(),
+        AuditState::Weak(why) => cut(format!("audit: {why}")).yellow(),
+        AuditState::Broken(why) => cut(format!("NOT TRUSTED: {why}")).red().bold(),
     }
 }
 
@@ -81,7 +89,7 @@ pub(super) fn foot(view: &LiveView, area: Rect, buf: &mut Buffer) {
     let width = (keys.len() as u16).min(area.width);
     let left = Rect { width: area.width - width, ..area };
     let right = Rect { x: area.right() - width, width, ..area };
-    Line::from(audit(view)).render(left, buf);
+    Line::from(audit(view, left.width)).render(left, buf);
     Line::from(keys.dim()).render(right, buf);
 }
 

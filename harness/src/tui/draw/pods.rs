@@ -1,4 +1,5 @@
-//! The pods: a lane each where there is room, else a sign and a name, else a sign.
+//! The pods: a lane each where there is room, else a sign and a name, else a sign each and the names
+//! of those that are not ready or lost requests.
 
 use highwater_model::time::{SECOND, Timestamp};
 use ratatui::{
@@ -82,11 +83,11 @@ enum Plan {
 
 /// The largest cells in which all `pods` fit into `width` × `rows`.
 fn plan(pods: usize, longest: u16, width: u16, rows: u16) -> Plan {
-    if rows == 0 || pods == 0 {
+    if rows == 0 {
         return Plan::Signs;
     }
-    let columns = pods.div_ceil(usize::from(rows)) as u16;
-    let cell = width / columns.max(1);
+    let columns = pods.div_ceil(usize::from(rows)).max(1) as u16;
+    let cell = width / columns;
     let longest = longest.min(NAME_MOST);
     if cell >= longest + SIGN + LANE_LEAST {
         Plan::Cells { columns, width: cell, name: longest }
@@ -108,35 +109,48 @@ pub(super) fn draw(view: &LiveView, area: Rect, buf: &mut Buffer) {
         return;
     }
     let pods: Vec<&Pod> = view.pods.iter().collect();
-    let longest = pods.iter().map(|pod| pod.name.chars().count()).max().unwrap_or(0) as u16;
-    match plan(pods.len(), longest, area.width, area.height) {
-        Plan::Signs => signs(&pods, area, buf),
-        Plan::Cells { columns, width, name } => {
-            let rows = pods.len().div_ceil(usize::from(columns).max(1)).max(1);
-            for (index, pod) in pods.iter().enumerate() {
-                let (column, row) = ((index / rows) as u16, (index % rows) as u16);
-                let place = Rect {
-                    x: area.x + column * width,
-                    y: area.y + row,
-                    // A blank between the columns.
-                    width: if columns > 1 { width - 1 } else { width },
-                    height: 1,
-                };
-                cell(pod, view.now, name, place, buf);
-            }
-        }
+    if !cells(&pods, view.now, area, buf) {
+        let rows = signs(&pods, area, buf);
+        let rest = Rect { y: area.y + rows, height: area.height - rows, ..area };
+        // Those that are worth a name.
+        let is_usual = |pod: &&Pod| pod.phase() == Some(PodPhase::Ready) && pod.failed == 0;
+        let unusual: Vec<&Pod> = pods.into_iter().filter(|pod| !is_usual(pod)).collect();
+        cells(&unusual, view.now, rest, buf);
     }
 }
 
-/// A sign for each pod, row by row.
-fn signs(pods: &[&Pod], area: Rect, buf: &mut Buffer) {
-    let room = usize::from(area.width) * usize::from(area.height);
+/// Pods with their names, column by column; false if there is no room for that.
+fn cells(pods: &[&Pod], now: Timestamp, area: Rect, buf: &mut Buffer) -> bool {
+    let longest = pods.iter().map(|pod| pod.name.chars().count()).max().unwrap_or(0) as u16;
+    let Plan::Cells { columns, width, name } = plan(pods.len(), longest, area.width, area.height)
+    else {
+        return false;
+    };
+    let rows = pods.len().div_ceil(usize::from(columns).max(1)).max(1);
+    for (index, pod) in pods.iter().enumerate() {
+        let (column, row) = ((index / rows) as u16, (index % rows) as u16);
+        let place = Rect {
+            x: area.x + column * width,
+            y: area.y + row,
+            // A blank between the columns.
+            width: if columns > 1 { width - 1 } else { width },
+            height: 1,
+        };
+        cell(pod, now, name, place, buf);
+    }
+    true
+}
+
+/// A sign for each pod, row by row. Returns the rows that they take.
+fn signs(pods: &[&Pod], area: Rect, buf: &mut Buffer) -> u16 {
+    let width = usize::from(area.width);
+    let room = width * usize::from(area.height);
     for (index, pod) in pods.iter().take(room).enumerate() {
-        let width = usize::from(area.width);
         let place = ((index % width) as u16, (index / width) as u16);
         let (sign, style) = now(pod);
         put(buf, area, place, sign, style);
     }
+    (pods.len().div_ceil(width) as u16).min(area.height)
 }
 
 fn now(pod: &Pod) -> (&'static str, Style) {
@@ -197,7 +211,7 @@ mod tests {
             ((50, 22, 80, 5), cells(10, 8, 5)),
             ((200, 22, 80, 5), Plan::Signs),
             ((5, 5, 80, 0), Plan::Signs),
-            ((0, 0, 80, 5), Plan::Signs),
+            ((0, 0, 80, 5), cells(1, 80, 0)),
         ];
         for ((pods, longest, width, height), planned) in rows {
             assert_eq!(plan(pods, longest, width, height), planned, "{pods} pods");

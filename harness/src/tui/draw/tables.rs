@@ -14,7 +14,7 @@ use crate::{
         log::Tone,
     },
     report::{
-        figures::{NONE, count, counted, share},
+        figures::{NONE, count, share},
         phrases,
     },
 };
@@ -51,27 +51,27 @@ pub(super) fn losses_rows(view: &LiveView) -> u16 {
 pub(super) fn losses(view: &LiveView, area: Rect, buf: &mut Buffer) {
     let (failed, sent) = (view.totals.failed(), view.totals.sent());
     let all = format!("{} of {} sent", count(failed), count(sent));
-    let all = if failed == 0 { all } else { format!("{all}, {}", share(failed, sent)) };
+    let more = if failed == 0 { String::new() } else { format!(", {}", share(failed, sent)) };
+    let fits = all.len() + more.len() <= usize::from(area.width);
+    let all = if fits { all + &more } else { all };
     let style = if failed == 0 { Style::new().green() } else { Style::new().red().bold() };
     put(buf, area, (0, 0), &all, style);
     let losses = view.losses();
     let rows = usize::from(area.height.saturating_sub(1));
+    // Figures are cut off last.
+    let width = area.width.min(30);
     for (index, (outcome, n)) in losses.iter().take(rows).enumerate() {
         let y = 1 + index as u16;
         let hidden = losses.len() - index;
         if index + 1 == rows && hidden > 1 {
-            put(
-                buf,
-                area,
-                (0, y),
-                &format!("and {}", counted(hidden as u64, "more")),
-                Style::new().dim(),
-            );
+            put(buf, area, (0, y), &format!("and {hidden} more outcomes"), Style::new().dim());
             break;
         }
         let is_failed = outcome.group() == OutcomeGroup::Failed;
         let style = if is_failed { Style::new().red() } else { Style::new().yellow() };
-        put(buf, area, (0, y), &format!("{:<19}{:>7}", outcome.name(), count(*n)), style);
+        let n = format!(" {}", count(*n));
+        put(buf, Rect { width, ..area }, (0, y), outcome.name(), style);
+        put(buf, area, (width.saturating_sub(n.len() as u16), y), &n, style);
     }
 }
 

@@ -160,11 +160,12 @@ pub(super) fn draw(view: &LiveView, area: Rect, buf: &mut Buffer) {
             break;
         }
         let place = Rect { y: area.y + top, height, ..area };
-        put(buf, place, (0, 0), row.name, Style::new());
-        put(buf, place, (8, 0), &format!("{:>10}", row.figure), row.style.bold());
+        let margin = Rect { width: place.width.min(MARGIN - 1), ..place };
+        put(buf, margin, (0, 0), row.name, Style::new());
+        put(buf, margin, (8, 0), &format!("{:>10}", row.figure), row.style.bold());
         if height > 1 && row.full > 0.0 {
             let words = format!("{:>18}", format!("bar {}", row.full_words));
-            put(buf, place, (0, height - 1), &words, Style::new().fg(Color::DarkGray));
+            put(buf, margin, (0, height - 1), &words, Style::new().fg(Color::DarkGray));
         }
         for (x, value) in row.values.iter().enumerate() {
             let eighths = eighths(*value, row.full, height);
