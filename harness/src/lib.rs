@@ -24,5 +24,6 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod signals;
 pub mod tui;
 pub mod watch;

@@ -4,18 +4,8 @@ use std::{
     fs, io,
     io::Write as _,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
     time::{SystemTime, UNIX_EPOCH},
 };
-
-use highwater_model::{
-    event::{Event, EventKind, Source, WarningCode},
-    time::Timestamp,
-};
-use tokio::sync::watch;
 
 use crate::{
     analyze::{self, Analysis, Summary, Verdict},
@@ -29,7 +19,12 @@ use crate::{
     plan::Plan,
     record::{self, EndReason, Footer, Line, Sink as _, Writer, folder},
     report, scenario,
+    signals::Signals,
     tui::{self, Tui},
+};
+use highwater_model::{
+    event::{Event, EventKind, Source, WarningCode},
+    time::Timestamp,
 };
 
 /// A run that went wrong outside of the backend.
@@ -234,51 +229,6 @@ fn footer(ended: &Result<Ended, BackendError>) -> Footer {
             lines: 0,
             limits: here(),
         },
-    }
-}
-
-/// What signals ask for, whatever the backend does meanwhile.
-struct Signals {
-    /// How often it was asked to stop: by Ctrl-C, SIGTERM, or a key of the terminal view.
-    interrupts: watch::Sender<u32>,
-    /// Becomes true when the program goes on after it was stopped.
-    continued: Arc<AtomicBool>,
-}
-
-impl Signals {
-    /// Hears them on a thread of its own.
-    fn hear() -> Self {
-        let signals = Self { interrupts: watch::Sender::new(0), continued: Arc::default() };
-        let (count, continued) = (signals.interrupts.clone(), signals.continued.clone());
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            // Without it Ctrl-C ends the program at once, and the shims end the pods.
-            let Ok(runtime) = runtime else { return };
-            runtime.block_on(async move {
-                use tokio::signal::unix::{SignalKind, signal};
-                let of =
-                    |kind: rustix::process::Signal| signal(SignalKind::from_raw(kind.as_raw()));
-                let (Ok(mut interrupt), Ok(mut terminate), Ok(mut go_on)) = (
-                    signal(SignalKind::interrupt()),
-                    signal(SignalKind::terminate()),
-                    of(rustix::process::Signal::CONT),
-                ) else {
-                    return;
-                };
-                loop {
-                    tokio::select! {
-                        _ = interrupt.recv() => {}
-                        _ = terminate.recv() => {}
-                        _ = go_on.recv() => {
-                            continued.store(true, SeqCst);
-                            continue;
-                        }
-                    }
-                    count.send_modify(|count| *count += 1);
-                }
-            });
-        });
-        signals
     }
 }
 

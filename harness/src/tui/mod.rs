@@ -170,7 +170,10 @@ impl Looker {
                 self.screen.suspend(&self.continued)?;
                 self.seen = 0;
             }
-            Some(Wish::Redraw) => self.seen = 0,
+            Some(Wish::Redraw) => {
+                self.screen.clear()?;
+                self.seen = 0;
+            }
         }
         Ok(())
     }

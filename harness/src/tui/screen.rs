@@ -109,6 +109,11 @@ impl Screen {
         self.terminal.clear()
     }
 
+    /// Wipes it, whatever is on it: the next picture is drawn in full.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.terminal.clear()
+    }
+
     /// Draws a picture.
     pub(super) fn draw(&mut self, draw: impl FnOnce(Rect, &mut Buffer)) -> io::Result<()> {
         self.terminal.draw(|frame| draw(frame.area(), frame.buffer_mut()))?;
