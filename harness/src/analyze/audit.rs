@@ -11,11 +11,11 @@ use super::{Percentiles, Requests, arrivals, cluster::Gap};
 use crate::record::{BackendKind, RunRecord, Sample};
 
 /// Above this, latency speaks of the generator: ten times what a loaded shared machine shows.
-const LAG_P99_MAX: u64 = 100 * MILLISECOND;
+pub const LAG_P99_MAX: u64 = 100 * MILLISECOND;
 /// Above this the schedule was kept, but not closely.
-const LAG_P99_WARN: u64 = 10 * MILLISECOND;
+pub const LAG_P99_WARN: u64 = 10 * MILLISECOND;
 /// The share of owed requests that may be unsent.
-const UNSENT_SHARE_MAX: f64 = 0.001;
+pub const UNSENT_SHARE_MAX: f64 = 0.001;
 /// The share of a core above which an engine's thread has no reserve.
 const ENGINE_CPU_WARN: f64 = 0.85;
 /// More watch gaps, and more warnings of the run, than this are only counted.
