@@ -6,22 +6,40 @@
 use alloc::{string::ToString as _, vec::Vec};
 
 use super::{
+    inspect::counts_for_totals,
+    pods::{Groups, Values},
     settings::Settings,
+    version::Version,
     words::Obstacle,
-    world::{Moment, Pod, PodPhase, Readiness, Sample},
+    world::{Moment, Pod, Sample},
 };
 
 /// How far a ratio may be from 1 before anything is done.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Tolerances {
-    pub(super) up: f64,
-    pub(super) down: f64,
+pub struct Tolerances {
+    /// Above it.
+    pub up: f64,
+    /// Below it.
+    pub down: f64,
+    /// Tested as an interval. Before 1.33 it was the distance from 1, which differs at the ends by
+    /// how doubles round.
+    pub(super) is_interval: bool,
+}
+
+impl Default for Tolerances {
+    fn default() -> Self {
+        Self { up: 0.0, down: 0.0, is_interval: true }
+    }
 }
 
 impl Tolerances {
     /// Both ends inclusive; NaN is outside.
-    pub(super) fn are_met_by(self, ratio: f64) -> bool {
-        (1.0 - self.down) <= ratio && ratio <= (1.0 + self.up)
+    pub fn are_met_by(self, ratio: f64) -> bool {
+        if self.is_interval {
+            (1.0 - self.down) <= ratio && ratio <= (1.0 + self.up)
+        } else {
+            libm::fabs(1.0 - ratio) <= self.up
+        }
     }
 }
 
@@ -36,6 +54,10 @@ pub struct Derivation {
     pub ratio: f64,
     /// The ratio again, with the missing and unready pods assumed; `None` if there was no need.
     pub adjusted: Option<f64>,
+    /// What would be measured with them; `None` likewise.
+    pub assumed: Option<i64>,
+    /// How far from 1 a ratio may be.
+    pub tolerances: Tolerances,
     /// The pods that the ratio is multiplied by; `None` if it is by none.
     pub pods: Option<u32>,
     /// Pods with a sample that counts.
@@ -46,6 +68,9 @@ pub struct Derivation {
     pub missing: u32,
     /// Pods that are being deleted or failed.
     pub ignored: u32,
+    /// The ratio times the pods, rounded up, whether or not it is the number; `None` if it was not
+    /// reckoned.
+    pub rounded: Option<i32>,
     /// What the number is.
     pub shape: Shape,
 }
@@ -72,6 +97,8 @@ pub(super) struct Rules<'a> {
     pub(super) replicas: u32,
     /// Readiness matters for CPU only.
     pub(super) is_cpu: bool,
+    /// Whether the number must not go the other way than the ratio says.
+    pub(super) guards_direction: bool,
     pub(super) now: Moment,
 }
 
@@ -86,18 +113,6 @@ pub(super) struct Number {
     pub(super) derivation: Derivation,
 }
 
-/// The pods by what they are to a metric.
-#[derive(Debug, Default)]
-struct Groups {
-    ready: u32,
-    unready: Vec<u32>,
-    missing: Vec<u32>,
-    ignored: Vec<u32>,
-}
-
-/// What is summed up of each pod: its number and its milli-value.
-type Values = Vec<(u32, i64)>;
-
 /// How many replicas a percentage of the requests asks for.
 pub(super) fn by_utilization(
     rules: &Rules<'_>,
@@ -108,22 +123,23 @@ pub(super) fn by_utilization(
     container: Option<&str>,
 ) -> Result<Number, Obstacle> {
     let (groups, mut values) = prepare(rules, pods, samples)?;
-    let requests = requests(pods, resource, container)?;
+    let requests = requests(rules.settings.kubernetes, pods, resource, container)?;
     let target_share = f64::from(target);
     let (percent, average) = utilization(&values, &requests)?;
     let ratio = f64::from(percent) / target_share;
-    let mut derivation = groups.derive(i64::from(percent), i64::from(target), ratio);
+    let mut derivation = rules.derive(&groups, i64::from(percent), i64::from(target), ratio);
     let number =
         |replicas, derivation| Number { replicas, utilization: Some(percent), average, derivation };
     if !groups.need_assumptions(ratio) {
         let replicas = rules.plain(&mut derivation);
         return Ok(number(replicas, derivation));
     }
-    let of_request = i64::from(target.max(100));
     groups.assume(ratio, &mut values, |pod| {
-        request_of(&requests, pod).unwrap_or(0).saturating_mul(of_request) / 100
+        let request = request_of(&requests, pod).unwrap_or(0);
+        full_of_request(rules.settings.kubernetes, target, request)
     });
     let (percent_then, _) = utilization(&values, &requests)?;
+    derivation.assumed = Some(i64::from(percent_then));
     let replicas =
         rules.adjusted(&mut derivation, f64::from(percent_then) / target_share, values.len());
     Ok(number(replicas, derivation))
@@ -139,14 +155,19 @@ pub(super) fn by_value(
     let (groups, mut values) = prepare(rules, pods, samples)?;
     let average = mean(&values);
     let ratio = average as f64 / target as f64;
-    let mut derivation = groups.derive(average, target, ratio);
+    let mut derivation = rules.derive(&groups, average, target, ratio);
     let number = |replicas, derivation| Number { replicas, utilization: None, average, derivation };
     if !groups.need_assumptions(ratio) {
         let replicas = rules.plain(&mut derivation);
         return Ok(number(replicas, derivation));
     }
     groups.assume(ratio, &mut values, |_| target);
-    let then = mean(&values) as f64 / target as f64;
+    if ratio == 1.0 && !rules.settings.kubernetes.leaves_out_missing_on_target() {
+        groups.assume_nothing_of_missing(&mut values);
+    }
+    let then = mean(&values);
+    derivation.assumed = Some(then);
+    let then = then as f64 / target as f64;
     let replicas = rules.adjusted(&mut derivation, then, values.len());
     Ok(number(replicas, derivation))
 }
@@ -156,10 +177,7 @@ pub(super) fn ready_pods(pods: &[Pod<'_>]) -> Result<u32, Obstacle> {
     if pods.is_empty() {
         return Err(Obstacle::NoPods);
     }
-    let is_ready = |pod: &&Pod<'_>| {
-        pod.phase == PodPhase::Running && matches!(pod.ready, Some((Readiness::Ready, _)))
-    };
-    Ok(pods.iter().filter(is_ready).count() as u32)
+    Ok(pods.iter().filter(|pod| counts_for_totals(pod)).count() as u32)
 }
 
 /// A double as a replica count. What no 32 bits hold becomes the least number, as on the x86-64
@@ -186,7 +204,9 @@ impl Rules<'_> {
             return self.replicas as i32;
         }
         derivation.pods = Some(derivation.ready);
-        ceil(derivation.ratio * f64::from(derivation.ready))
+        let number = ceil(derivation.ratio * f64::from(derivation.ready));
+        derivation.rounded = Some(number);
+        number
     }
 
     /// With the missing and unready pods assumed.
@@ -203,75 +223,36 @@ impl Rules<'_> {
         }
         derivation.pods = Some(pods as u32);
         let number = ceil(ratio * pods as f64);
-        if (ratio < 1.0 && number > replicas) || (ratio > 1.0 && number < replicas) {
+        derivation.rounded = Some(number);
+        let is_backwards = (ratio < 1.0 && number > replicas) || (ratio > 1.0 && number < replicas);
+        if is_backwards && self.guards_direction {
             derivation.shape = Shape::Backwards;
             return replicas;
         }
         number
     }
 
-    /// Whether a CPU sample is of a pod that has not settled.
-    fn is_unready(&self, pod: &Pod<'_>, sample: &Sample) -> bool {
-        let (Some((readiness, since)), Some(started)) = (pod.ready, pod.started) else {
-            return true;
-        };
-        let is_false = readiness == Readiness::NotReady;
-        if started.plus(self.settings.cpu_initialization_period) > self.now {
-            is_false || sample.at < since.plus(sample.window)
-        } else {
-            is_false && started.plus(self.settings.initial_readiness_delay) > since
-        }
-    }
-
-    fn sort(&self, pods: &[Pod<'_>], samples: &[Sample]) -> Groups {
-        let mut groups = Groups::default();
-        for pod in pods {
-            if pod.is_deleted || pod.phase == PodPhase::Failed {
-                groups.ignored.push(pod.id);
-                continue;
-            }
-            if pod.phase == PodPhase::Pending {
-                groups.unready.push(pod.id);
-                continue;
-            }
-            match samples.iter().find(|sample| sample.pod == pod.id) {
-                None => groups.missing.push(pod.id),
-                Some(sample) if self.is_cpu && self.is_unready(pod, sample) => {
-                    groups.unready.push(pod.id);
-                }
-                Some(_) => groups.ready += 1,
-            }
-        }
-        groups
-    }
-}
-
-impl Groups {
-    fn derive(&self, measured: i64, target: i64, ratio: f64) -> Derivation {
+    fn derive(&self, groups: &Groups, measured: i64, target: i64, ratio: f64) -> Derivation {
         Derivation {
             measured,
             target,
             ratio,
-            ready: self.ready,
-            unready: self.unready.len() as u32,
-            missing: self.missing.len() as u32,
-            ignored: self.ignored.len() as u32,
+            tolerances: self.tolerances,
+            ready: groups.ready,
+            unready: groups.unready.len() as u32,
+            missing: groups.missing.len() as u32,
+            ignored: groups.ignored.len() as u32,
             ..Derivation::default()
         }
     }
+}
 
-    fn need_assumptions(&self, ratio: f64) -> bool {
-        !self.missing.is_empty() || (!self.unready.is_empty() && ratio > 1.0)
-    }
-
-    /// Adds what missing and unready pods are assumed to use: a scale-down must not come of what is
-    /// not known, nor a scale-up.
-    fn assume(&self, ratio: f64, values: &mut Values, full: impl Fn(u32) -> i64) {
-        if ratio < 1.0 {
-            values.extend(self.missing.iter().map(|&pod| (pod, full(pod))));
-        } else if ratio > 1.0 {
-            values.extend(self.missing.iter().chain(&self.unready).map(|&pod| (pod, 0)));
-        }
+/// What a missing pod is assumed to use at most: all of its request, or of its target.
+pub(super) fn full_of_request(kubernetes: Version, target: u32, request: i64) -> i64 {
+    if kubernetes.assumes_target_above_request() {
+        request.saturating_mul(i64::from(target.max(100))) / 100
+    } else {
+        request
     }
 }
 
@@ -284,7 +265,7 @@ fn prepare(
     if pods.is_empty() {
         return Err(Obstacle::NoPods);
     }
-    let groups = rules.sort(pods, samples);
+    let groups = Groups::sort(rules, pods, samples);
     let values: Values = samples
         .iter()
         .filter(|sample| {
@@ -296,16 +277,26 @@ fn prepare(
 }
 
 /// What each pod requests, ascending by pod.
-fn requests(pods: &[Pod<'_>], resource: &str, container: Option<&str>) -> Result<Values, Obstacle> {
+fn requests(
+    kubernetes: Version,
+    pods: &[Pod<'_>],
+    resource: &str,
+    container: Option<&str>,
+) -> Result<Values, Obstacle> {
     let mut all = Vec::with_capacity(pods.len());
     for pod in pods {
-        all.push((pod.id, request(pod, resource, container)?));
+        all.push((pod.id, request(kubernetes, pod, resource, container)?));
     }
     all.sort_unstable_by_key(|(pod, _)| *pod);
     Ok(all)
 }
 
-fn request(pod: &Pod<'_>, resource: &str, container: Option<&str>) -> Result<i64, Obstacle> {
+pub(super) fn request(
+    kubernetes: Version,
+    pod: &Pod<'_>,
+    resource: &str,
+    container: Option<&str>,
+) -> Result<i64, Obstacle> {
     let missing = |container: &str| Obstacle::NoRequest {
         resource: resource.to_string(),
         container: container.to_string(),
@@ -323,10 +314,10 @@ fn request(pod: &Pod<'_>, resource: &str, container: Option<&str>) -> Result<i64
         }
     }
     match container {
-        Some(wanted) => {
+        Some(wanted) if kubernetes.requires_container() => {
             Err(Obstacle::NoContainer { container: wanted.to_string(), pod: pod.name.to_string() })
         }
-        None => Ok(sum),
+        _ => Ok(sum),
     }
 }
 

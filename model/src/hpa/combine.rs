@@ -86,7 +86,8 @@ pub(super) fn combine(
     }
     let of = hpa.metrics.len();
     let would_shrink = i64::from(most) < i64::from(scale.spec);
-    let must_stop = invalid >= of || (invalid > 0 && would_shrink);
+    let blocks = hpa.settings.kubernetes.failure_blocks_shrinking();
+    let must_stop = invalid >= of || (invalid > 0 && would_shrink && blocks);
     match (&first, must_stop) {
         (Some(failure), true) => {
             all.condition = Condition::new(false, Reason::Unable(failure.clone()));
@@ -101,11 +102,11 @@ pub(super) fn combine(
     all
 }
 
-struct Measuring<'a> {
-    hpa: &'a Hpa,
-    now: Moment,
-    scale: Scale,
-    world: &'a dyn World,
+pub(super) struct Measuring<'a> {
+    pub(super) hpa: &'a Hpa,
+    pub(super) now: Moment,
+    pub(super) scale: Scale,
+    pub(super) world: &'a dyn World,
 }
 
 type Measured = Result<(Proposal, Reading), Box<Failure>>;
@@ -138,20 +139,24 @@ impl Measuring<'_> {
     }
 
     fn tolerances(&self) -> Tolerances {
-        let standard = self.hpa.settings.tolerance;
-        let behaviors = self.hpa.behaviors.as_ref();
+        let settings = &self.hpa.settings;
+        let standard = settings.tolerance;
+        let is_open = settings.gates.configurable_tolerance;
+        let behaviors = self.hpa.behaviors.as_ref().filter(|_| is_open);
         Tolerances {
             up: behaviors.and_then(|rules| rules.up.tolerance).unwrap_or(standard),
             down: behaviors.and_then(|rules| rules.down.tolerance).unwrap_or(standard),
+            is_interval: settings.kubernetes.has_tolerance_interval(),
         }
     }
 
-    fn rules(&self, is_cpu: bool) -> Rules<'_> {
+    pub(super) fn rules(&self, is_cpu: bool, is_utilization: bool) -> Rules<'_> {
         Rules {
             settings: &self.hpa.settings,
             tolerances: self.tolerances(),
             replicas: self.scale.spec,
             is_cpu,
+            guards_direction: is_utilization || self.hpa.settings.kubernetes.guards_mean_values(),
             now: self.now,
         }
     }
@@ -169,7 +174,8 @@ impl Measuring<'_> {
         let mut samples = Vec::new();
         some(self.world.resource(resource, container, &mut samples), |pods| *pods == 0)
             .map_err(|error| failed(Obstacle::ResourceApi { resource: resource.into(), error }))?;
-        let (rules, pods) = (self.rules(resource == "cpu"), self.world.pods());
+        let rules = self.rules(resource == "cpu", average.is_none());
+        let pods = self.world.pods();
         if let Some(target) = average {
             let number = calculator::by_value(&rules, target, pods, &samples).map_err(failed)?;
             return Ok(of_number(number, MetricName::Resource(resource.into())));
@@ -178,7 +184,8 @@ impl Measuring<'_> {
         let number =
             calculator::by_utilization(&rules, target, pods, &samples, resource, container)
                 .map_err(failed)?;
-        let is_container = container.is_some();
+        let tells = self.hpa.settings.kubernetes.tells_partial_failure();
+        let is_container = container.is_some() && tells;
         Ok(of_number(number, MetricName::Utilization { resource: resource.into(), is_container }))
     }
 
@@ -189,8 +196,9 @@ impl Measuring<'_> {
         some(self.world.pods_metric(&metric.metric, &mut samples), |pods| *pods == 0)
             .map_err(|error| failed(Obstacle::PodsApi { metric: name.clone(), error }))?;
         let target = milli(metric.target.average_value.as_ref()).unwrap_or(0);
-        let number = calculator::by_value(&self.rules(false), target, self.world.pods(), &samples)
-            .map_err(failed)?;
+        let number =
+            calculator::by_value(&self.rules(false, false), target, self.world.pods(), &samples)
+                .map_err(failed)?;
         Ok(of_number(number, MetricName::Pods(name.clone())))
     }
 

@@ -4,10 +4,12 @@
 //! from a [`World`], writes the scale through it, and returns what it did and why.
 //!
 //! 1. what a pass reads, and how the metrics APIs answer: [`world`]
-//! 2. which pods count, and how many replicas one metric asks for: [`calculator`], [`totals`]
+//! 2. which pods count, and how many replicas one metric asks for: [`pods`], [`calculator`],
+//!    [`totals`]; for people who ask, pod by pod: [`inspect`]
 //! 3. several metrics, of which the largest wins: [`combine`]
 //! 4. stabilisation windows, rate policies, bounds: [`normalize`], [`behavior`]
 //! 5. conditions, events and errors, in the words that `kubectl describe hpa` shows: [`words`]
+//! 6. what older and newer releases do otherwise: [`version`]
 //!
 //! *Source*: kubernetes `pkg/controller/podautoscaler` (v1.35); `shared/facts/hpa-semantics.md`.
 //! All values are thousandths in 64-bit integers, all ratios IEEE doubles, as upstream.
@@ -15,9 +17,12 @@
 mod behavior;
 mod calculator;
 mod combine;
+mod inspect;
 mod normalize;
+mod pods;
 mod settings;
 mod totals;
+mod version;
 pub mod words;
 pub mod world;
 
@@ -25,10 +30,13 @@ use alloc::{string::String, vec::Vec};
 
 pub use self::{
     behavior::{Behaviors, Rules},
-    calculator::{Derivation, Shape},
+    calculator::{Derivation, Shape, Tolerances},
     combine::Proposal,
-    normalize::{Limit, Normalized},
+    inspect::{Inspected, counts_for_totals},
+    normalize::{Held, Limit, Normalized, Rate},
+    pods::{Ignored, Standing, Unready},
     settings::{Identity, Settings},
+    version::{Gates, UnknownVersion, Version},
     words::{Condition, ConditionType, Failure, Note, Trouble},
     world::{Moment, Pod, PodPhase, Readiness, Requests, Sample, Scale, World},
 };
@@ -138,6 +146,17 @@ impl Hpa {
             .map(|behavior| Behaviors::new(behavior, self.settings.downscale_stabilization));
     }
 
+    /// Its condition in the API says that it went to zero itself. For an autoscaler of 1.36 or later
+    /// that is taken over from another controller.
+    pub fn take_over_zero(&mut self) {
+        self.set(Condition::new(true, words::Reason::ScaledToZero));
+    }
+
+    /// What of the behaviour holds; `None` without one.
+    pub const fn behaviors(&self) -> Option<&Behaviors> {
+        self.behaviors.as_ref()
+    }
+
     /// The bounds: `minReplicas` and `maxReplicas`.
     pub const fn bounds(&self) -> (u32, u32) {
         (self.min, self.max)
@@ -180,14 +199,17 @@ impl Hpa {
         world: &mut dyn World,
         pass: &mut Pass,
     ) -> Decided {
-        if scale.spec == 0 && self.min != 0 {
+        if scale.spec == 0 && self.is_paused() {
             self.set(Condition::new(false, words::Reason::ScalingDisabled));
+            if !self.settings.gates.scale_to_zero {
+                self.forget_zero();
+            }
             return Decided::Nothing;
         }
         if scale.spec > self.max {
             return Decided::Bound { to: self.max, because: words::Cause::AboveMax };
         }
-        if scale.spec < self.min {
+        if scale.spec < self.min && scale.spec != 0 {
             return Decided::Bound { to: self.min, because: words::Cause::BelowMin };
         }
         let combined = combine::combine(self, now, scale, world, &mut pass.notes);
@@ -200,12 +222,19 @@ impl Hpa {
             pass.trouble = Some(Trouble::Metrics { reference, invalid });
             return Decided::Failed { metrics: combined.readings, why };
         };
-        pass.trouble = combined.invalid.map(Trouble::SomeMetrics);
-        let normalized = self.normalize(now, scale.spec, proposal);
+        if self.settings.kubernetes.tells_partial_failure() {
+            pass.trouble = combined.invalid.map(Trouble::SomeMetrics);
+        }
+        let mut normalized = self.normalize(now, scale.spec, proposal);
+        // From zero, where it went itself, to a minimum that was raised meanwhile.
+        let is_below = scale.spec == 0 && normalized.to < self.min;
+        normalized.to = if is_below { self.min } else { normalized.to };
         let because = if proposal > scale.spec {
             words::Cause::AboveTarget(combined.name)
         } else if proposal < scale.spec {
             words::Cause::BelowTarget
+        } else if is_below {
+            words::Cause::BelowMin
         } else {
             words::Cause::None
         };
@@ -233,6 +262,7 @@ impl Hpa {
                 return pass.end(Some(from), None, None);
             }
             Decided::Failed { metrics, why } => {
+                let metrics = self.failed_metrics(metrics);
                 self.tell(from, self.status.desired, metrics);
                 return pass.end(Some(from), None, Some(why));
             }
@@ -249,6 +279,7 @@ impl Hpa {
         if let Err(error) = world.write(to) {
             self.set(Condition::new(false, words::Reason::FailedUpdateScale(error.clone())));
             pass.notes.push(Note::FailedRescale { to, because, error: error.clone() });
+            let metrics = self.failed_metrics(metrics);
             self.tell(from, self.status.desired, metrics);
             let reference = self.identity.reference();
             pass.trouble = Some(Trouble::Rescale { reference, error });
@@ -259,9 +290,58 @@ impl Hpa {
         if let Some(behaviors) = &self.behaviors {
             self.memory.store_event(behaviors, now, from, to);
         }
+        self.remember_zero(from, to);
         self.tell(from, to, metrics);
         self.status.last_scale = Some(now);
         pass.end(Some(from), Some(to), why)
+    }
+
+    /// What a pass that failed shows.
+    fn failed_metrics(&mut self, metrics: Vec<Option<Reading>>) -> Vec<Option<Reading>> {
+        if self.settings.kubernetes.shows_failed_metrics() {
+            metrics
+        } else {
+            core::mem::take(&mut self.status.metrics)
+        }
+    }
+
+    /// Whether zero replicas mean that someone else paused it.
+    fn is_paused(&self) -> bool {
+        if !self.settings.kubernetes.remembers_zero() {
+            return self.min != 0;
+        }
+        let went_itself = self.settings.gates.scale_to_zero && self.went_to_zero();
+        !(went_itself && (self.min != 0 || self.measures_outside()))
+    }
+
+    /// Whether something can be measured without pods.
+    fn measures_outside(&self) -> bool {
+        self.metrics.iter().any(|metric| metric.object.is_some() || metric.external.is_some())
+    }
+
+    /// Whether its condition says that it went to zero itself.
+    fn went_to_zero(&self) -> bool {
+        let mut conditions = self.status.conditions.iter();
+        conditions.any(|known| known.holds && known.kind() == ConditionType::ScaledToZero)
+    }
+
+    fn forget_zero(&mut self) {
+        self.status.conditions.retain(|known| known.kind() != ConditionType::ScaledToZero);
+    }
+
+    /// Remembers, after a change, whether it was one to zero; since 1.36.
+    fn remember_zero(&mut self, from: u32, to: u32) {
+        if !self.settings.kubernetes.remembers_zero() {
+            return;
+        }
+        if !self.settings.gates.scale_to_zero {
+            return self.forget_zero();
+        }
+        if from > 0 && to == 0 && self.min == 0 && self.measures_outside() {
+            self.set(Condition::new(true, words::Reason::ScaledToZero));
+        } else {
+            self.set(Condition::new(false, words::Reason::NotScaledToZero));
+        }
     }
 
     fn tell(&mut self, current: u32, desired: u32, metrics: Vec<Option<Reading>>) {

@@ -29,6 +29,47 @@ pub struct Normalized {
     pub to: u32,
     /// What limited it.
     pub limit: Limit,
+    /// The lowest recommendation of the way up's window, which holds a growing number down; `None`
+    /// without a behaviour, where nothing does.
+    pub low: Option<Held>,
+    /// The highest recommendation of the way down's window, which holds a shrinking number up.
+    pub high: Held,
+    /// How far the rate lets it go; `None` if it stays where it is.
+    pub rate: Option<Rate>,
+}
+
+/// A recommendation that holds a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The replicas that were recommended.
+    pub replicas: u32,
+    /// When; this very pass if no older one is lower, or higher.
+    pub at: Moment,
+    /// How far it was looked back.
+    pub window: Nanos,
+}
+
+/// How far a number may go in one pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Replicas. Below zero where much was taken away within a period.
+    pub limit: i64,
+    /// The policy that says so, by its place; `None` if none does: without a behaviour, or if that
+    /// way is disabled.
+    pub policy: Option<usize>,
+    /// The replicas at the start of its period.
+    pub start: i64,
+}
+
+impl Held {
+    /// Takes over `other` if it holds more.
+    fn or(self, other: &Recommendation, holds_more: impl Fn(u32, u32) -> bool) -> Self {
+        if holds_more(other.replicas, self.replicas) {
+            Self { replicas: other.replicas, at: other.at, ..self }
+        } else {
+            self
+        }
+    }
 }
 
 /// What limits a number.
@@ -56,6 +97,13 @@ impl Limit {
             Self::DownRate => Reason::ScaleDownLimit,
         }
     }
+}
+
+/// Which changes a policy counts.
+#[derive(Clone, Copy)]
+struct Directions {
+    up: bool,
+    down: bool,
 }
 
 /// What the controller remembers of an autoscaler.
@@ -119,7 +167,7 @@ impl Memory {
     }
 
     /// The replicas before everything that happened within `period`.
-    fn at_start(&self, replicas: u32, now: Moment, period: Nanos) -> i64 {
+    fn at_start(&self, replicas: u32, now: Moment, period: Nanos, which: Directions) -> i64 {
         let cutoff = now.minus(period);
         let sum = |events: &[ScaleEvent]| {
             events
@@ -128,52 +176,70 @@ impl Memory {
                 .map(|event| i64::from(event.change))
                 .sum::<i64>()
         };
-        i64::from(replicas) - sum(&self.ups) + sum(&self.downs)
+        let ups = if which.up { sum(&self.ups) } else { 0 };
+        let downs = if which.down { sum(&self.downs) } else { 0 };
+        i64::from(replicas) - ups + downs
     }
 }
 
 impl Hpa {
     /// From the metrics' number to the one that is wanted; sets the conditions.
     pub(super) fn normalize(&mut self, now: Moment, current: u32, proposal: u32) -> Normalized {
-        let stabilized = match self.behaviors.clone() {
+        let (stabilized, low, high) = match self.behaviors.clone() {
             None => self.stabilize_plainly(now, proposal),
             Some(rules) => self.stabilize(now, &rules, current, proposal),
         };
-        let (to, limit) = match &self.behaviors {
+        let (to, limit, rate) = match &self.behaviors {
             None => self.limit_plainly(current, stabilized),
             Some(rules) => self.limit(now, rules, current, stabilized),
         };
         self.set(Condition::new(to != stabilized, limit.reason()));
-        Normalized { proposal, stabilized, to, limit }
+        Normalized { proposal, stabilized, to, limit, low, high, rate }
     }
 
-    fn stabilize_plainly(&mut self, now: Moment, proposal: u32) -> u32 {
-        let cutoff = now.minus(self.settings.downscale_stabilization);
-        let recent = self.memory.recommendations().iter().filter(|known| known.at >= cutoff);
-        let highest = recent.map(|known| known.replicas).max().unwrap_or(0).max(proposal);
+    fn stabilize_plainly(&mut self, now: Moment, proposal: u32) -> (u32, Option<Held>, Held) {
+        let window = self.settings.downscale_stabilization;
+        let cutoff = now.minus(window);
+        let mut high = Held { replicas: proposal, at: now, window };
+        for known in self.memory.recommendations().iter().filter(|known| known.at >= cutoff) {
+            high = high.or(known, |one, other| one > other);
+        }
         self.memory.keep(proposal, now, |known| known.at < cutoff);
-        let reason = if highest == proposal {
+        let reason = if high.replicas == proposal {
             Reason::ReadyForNewScale
         } else {
             Reason::ScaleDownStabilized
         };
         self.set(Condition::new(true, reason));
-        highest
+        (high.replicas, None, high)
     }
 
-    fn stabilize(&mut self, now: Moment, rules: &Behaviors, current: u32, proposal: u32) -> u32 {
+    fn stabilize(
+        &mut self,
+        now: Moment,
+        rules: &Behaviors,
+        current: u32,
+        proposal: u32,
+    ) -> (u32, Option<Held>, Held) {
         let (up, down) = (now.minus(rules.up.window), now.minus(rules.down.window));
-        let (mut low, mut high) = (proposal, proposal);
+        let mut low = Held { replicas: proposal, at: now, window: rules.up.window };
+        let mut high = Held { replicas: proposal, at: now, window: rules.down.window };
         for known in self.memory.recommendations().iter() {
             if known.at > up {
-                low = low.min(known.replicas);
+                low = low.or(known, |one, other| one < other);
             }
             if known.at > down {
-                high = high.max(known.replicas);
+                high = high.or(known, |one, other| one > other);
             }
         }
         self.memory.keep(proposal, now, |known| known.at < up && known.at < down);
-        let stabilized = current.max(low).min(high);
+        let stabilized = if self.settings.kubernetes.stabilizes_both_ways() {
+            current.max(low.replicas).min(high.replicas)
+        } else if proposal >= current {
+            low.replicas
+        } else {
+            high.replicas
+        };
         let reason = if stabilized == proposal {
             Reason::ReadyForNewScale
         } else if proposal >= current {
@@ -182,82 +248,107 @@ impl Hpa {
             Reason::ScaleDownStabilized
         };
         self.set(Condition::new(true, reason));
-        stabilized
+        (stabilized, Some(low), high)
     }
 
     /// Without a behaviour: at most twice as many, or 4.
-    fn limit_plainly(&self, current: u32, wanted: u32) -> (u32, Limit) {
+    fn limit_plainly(&self, current: u32, wanted: u32) -> (u32, Limit, Option<Rate>) {
         let rate = current.saturating_mul(2).max(4);
+        let told = Rate { limit: i64::from(rate), policy: None, start: i64::from(current) };
+        let told = (wanted > current).then_some(told);
         let (most, limit) =
             if self.max > rate { (rate, Limit::UpRate) } else { (self.max, Limit::Max) };
         if wanted < self.min {
-            (self.min, Limit::Min)
+            (self.min, Limit::Min, told)
         } else if wanted > most {
-            (most, limit)
+            (most, limit, told)
         } else {
-            (wanted, Limit::None)
+            (wanted, Limit::None, told)
         }
     }
 
-    fn limit(&self, now: Moment, rules: &Behaviors, current: u32, wanted: u32) -> (u32, Limit) {
+    fn limit(
+        &self,
+        now: Moment,
+        rules: &Behaviors,
+        current: u32,
+        wanted: u32,
+    ) -> (u32, Limit, Option<Rate>) {
         let here = i64::from(current);
         if wanted > current {
-            let rate = self.up_limit(now, &rules.up, current).max(here);
-            let max = i64::from(self.max);
+            let told = self.up_limit(now, &rules.up, current);
+            let (rate, max) = (told.limit.max(here), i64::from(self.max));
             let (most, limit) = if max > rate { (rate, Limit::UpRate) } else { (max, Limit::Max) };
             if i64::from(wanted) > most {
-                return (most.max(0) as u32, limit);
+                return (most.max(0) as u32, limit, Some(told));
             }
-        } else if wanted < current {
-            let rate = self.down_limit(now, &rules.down, current).min(here);
-            let min = i64::from(self.min);
+            return (wanted, Limit::None, Some(told));
+        }
+        if wanted < current {
+            let told = self.down_limit(now, &rules.down, current);
+            let (rate, min) = (told.limit.min(here), i64::from(self.min));
             let (least, limit) =
                 if min < rate { (rate, Limit::DownRate) } else { (min, Limit::Min) };
             if i64::from(wanted) < least {
-                return (least.max(0) as u32, limit);
+                return (least.max(0) as u32, limit, Some(told));
             }
+            return (wanted, Limit::None, Some(told));
         }
-        (wanted, Limit::None)
+        (wanted, Limit::None, None)
     }
 
-    fn up_limit(&self, now: Moment, rules: &Rules, current: u32) -> i64 {
-        let limits = rules.policies.iter().map(|policy| {
+    fn up_limit(&self, now: Moment, rules: &Rules, current: u32) -> Rate {
+        let both = self.settings.kubernetes.counts_both_directions();
+        let limits = rules.policies.iter().enumerate().map(|(place, policy)| {
             let period = Nanos::from_secs(u64::from(policy.period_seconds));
-            let start = self.memory.at_start(current, now, period);
+            let which = Directions { up: true, down: both };
+            let start = self.memory.at_start(current, now, period, which);
             let value = policy.value;
-            match policy.kind {
+            let limit = match policy.kind {
                 ScalingPolicyType::Pods => start + i64::from(value),
                 ScalingPolicyType::Percent => {
                     libm::ceil(start as f64 * (1.0 + f64::from(value) / 100.0)) as i64
                 }
-            }
+            };
+            Rate { limit, policy: Some(place), start }
         });
         let chosen = match rules.select {
             SelectPolicy::Disabled => None,
-            SelectPolicy::Min => limits.min(),
-            SelectPolicy::Max => limits.max(),
+            SelectPolicy::Min => limits.min_by_key(|rate| rate.limit),
+            SelectPolicy::Max => limits.max_by_key(|rate| rate.limit),
         };
-        chosen.unwrap_or(i64::from(current))
+        chosen.unwrap_or_else(|| Rate::none(current))
     }
 
-    fn down_limit(&self, now: Moment, rules: &Rules, current: u32) -> i64 {
-        let limits = rules.policies.iter().map(|policy| {
+    fn down_limit(&self, now: Moment, rules: &Rules, current: u32) -> Rate {
+        let both = self.settings.kubernetes.counts_both_directions();
+        let limits = rules.policies.iter().enumerate().map(|(place, policy)| {
             let period = Nanos::from_secs(u64::from(policy.period_seconds));
-            let start = self.memory.at_start(current, now, period);
+            let which = Directions { up: both, down: true };
+            let start = self.memory.at_start(current, now, period, which);
             let value = policy.value;
-            match policy.kind {
+            let limit = match policy.kind {
                 ScalingPolicyType::Pods => start - i64::from(value),
                 // Towards zero, as upstream's conversion does.
                 ScalingPolicyType::Percent => {
                     (start as f64 * (1.0 - f64::from(value) / 100.0)) as i64
                 }
-            }
+            };
+            Rate { limit, policy: Some(place), start }
         });
         let chosen = match rules.select {
             SelectPolicy::Disabled => None,
-            SelectPolicy::Min => limits.max(),
-            SelectPolicy::Max => limits.min(),
+            SelectPolicy::Min => limits.max_by_key(|rate| rate.limit),
+            SelectPolicy::Max => limits.min_by_key(|rate| rate.limit),
         };
-        chosen.unwrap_or(i64::from(current))
+        chosen.unwrap_or_else(|| Rate::none(current))
+    }
+}
+
+impl Rate {
+    /// No change.
+    fn none(current: u32) -> Self {
+        let here = i64::from(current);
+        Self { limit: here, policy: None, start: here }
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::{format, string::String};
 
+use super::version::{Gates, Version};
 use crate::time::Nanos;
 
 /// The flags of kube-controller-manager of the same names.
@@ -19,6 +20,17 @@ pub struct Settings {
     pub cpu_initialization_period: Nanos,
     /// `--horizontal-pod-autoscaler-initial-readiness-delay`.
     pub initial_readiness_delay: Nanos,
+    /// Whose controller it is.
+    pub kubernetes: Version,
+    /// Its feature gates.
+    pub gates: Gates,
+}
+
+impl Settings {
+    /// A release's defaults.
+    pub fn of(kubernetes: Version) -> Self {
+        Self { kubernetes, gates: kubernetes.gates(), ..Self::default() }
+    }
 }
 
 impl Default for Settings {
@@ -29,6 +41,8 @@ impl Default for Settings {
             tolerance: 0.1,
             cpu_initialization_period: Nanos::from_secs(300),
             initial_readiness_delay: Nanos::from_secs(30),
+            kubernetes: Version::STANDARD,
+            gates: Version::STANDARD.gates(),
         }
     }
 }

@@ -21,8 +21,10 @@ pub(super) fn by_value(
     pods: &[Pod<'_>],
 ) -> Result<Total, Obstacle> {
     let ratio = total as f64 / target as f64;
-    let mut derivation = Derivation { measured: total, target, ratio, ..Derivation::default() };
+    let mut derivation =
+        Derivation { measured: total, target, ratio, tolerances, ..Derivation::default() };
     if scale.spec == 0 {
+        derivation.rounded = Some(ceil(ratio));
         return Ok((ceil(ratio), total, derivation));
     }
     if tolerances.are_met_by(ratio) {
@@ -32,7 +34,9 @@ pub(super) fn by_value(
     let ready = ready_pods(pods)?;
     derivation.ready = ready;
     derivation.pods = Some(ready);
-    Ok((ceil_saturating(ratio * f64::from(ready)), total, derivation))
+    let replicas = ceil_saturating(ratio * f64::from(ready));
+    derivation.rounded = Some(replicas);
+    Ok((replicas, total, derivation))
 }
 
 /// Aimed at per pod, whichever they are.
@@ -44,7 +48,8 @@ pub(super) fn by_average(
     is_external: bool,
 ) -> Total {
     let ratio = total as f64 / (target as f64 * f64::from(scale.status));
-    let mut derivation = Derivation { measured: total, target, ratio, ..Derivation::default() };
+    let mut derivation =
+        Derivation { measured: total, target, ratio, tolerances, ..Derivation::default() };
     let replicas = if tolerances.are_met_by(ratio) {
         derivation.shape = Shape::WithinTolerance;
         scale.status as i32
@@ -53,6 +58,9 @@ pub(super) fn by_average(
     } else {
         ceil(total as f64 / target as f64)
     };
+    if derivation.shape == Shape::Computed {
+        derivation.rounded = Some(replicas);
+    }
     let average = if scale.status == 0 {
         0
     } else {

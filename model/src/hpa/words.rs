@@ -449,6 +449,8 @@ pub enum ConditionType {
     ScalingActive,
     /// Whether a bound or a policy changed the number.
     ScalingLimited,
+    /// Whether it went to zero itself; since 1.36.
+    ScaledToZero,
 }
 
 impl ConditionType {
@@ -458,6 +460,7 @@ impl ConditionType {
             Self::AbleToScale => "AbleToScale",
             Self::ScalingActive => "ScalingActive",
             Self::ScalingLimited => "ScalingLimited",
+            Self::ScaledToZero => "ScaledToZero",
         }
     }
 }
@@ -504,6 +507,10 @@ pub enum Reason {
     ScaleUpLimit,
     /// A policy of the way down does.
     ScaleDownLimit,
+    /// It went to zero itself.
+    ScaledToZero,
+    /// It did not.
+    NotScaledToZero,
 }
 
 impl Condition {
@@ -530,6 +537,7 @@ impl Condition {
             | Reason::TooManyReplicas
             | Reason::ScaleUpLimit
             | Reason::ScaleDownLimit => ConditionType::ScalingLimited,
+            Reason::ScaledToZero | Reason::NotScaledToZero => ConditionType::ScaledToZero,
         }
     }
 
@@ -551,6 +559,8 @@ impl Condition {
             Reason::TooManyReplicas => "TooManyReplicas",
             Reason::ScaleUpLimit => "ScaleUpLimit",
             Reason::ScaleDownLimit => "ScaleDownLimit",
+            Reason::ScaledToZero => "ScaledToZero",
+            Reason::NotScaledToZero => "NotScaledToZero",
         }
     }
 }
@@ -611,6 +621,8 @@ impl fmt::Display for Condition {
             Reason::ScaleDownLimit => {
                 "the desired replica count is decreasing faster than the maximum scale rate"
             }
+            Reason::ScaledToZero => "the HPA controller scaled the workload to zero",
+            Reason::NotScaledToZero => "the HPA controller did not scale the workload to zero",
         })
     }
 }

@@ -187,6 +187,7 @@ impl ControllerManager {
             tolerance: self.horizontal_pod_autoscaler_tolerance.approximate(),
             cpu_initialization_period: self.horizontal_pod_autoscaler_cpu_initialization_period,
             initial_readiness_delay: self.horizontal_pod_autoscaler_initial_readiness_delay,
+            ..Settings::default()
         }
     }
 }

@@ -62,6 +62,7 @@ impl Controller {
                 self.initial_readiness_delay_seconds,
                 standard.initial_readiness_delay,
             ),
+            ..standard
         }
     }
 }
