@@ -287,6 +287,7 @@ fn pod<'a>(state: &PodState<'a>, requests: &'a [Requests]) -> hpa::Pod<'a> {
         ready: state.started.map(|_| (readiness(state.is_ready), whole(state.ready_since))),
         started: state.started.map(whole),
         requests,
+        whole: None,
     }
 }
 

@@ -7,7 +7,7 @@
 //! tree into the types.
 
 use highwater_model::{
-    spec::{Distribution, Objective},
+    spec::{Distribution, Objective, Quantity},
     time::Nanos,
     units::{Bytes, IntOrPercent, MilliCpu, RatePerSec},
 };
@@ -28,7 +28,7 @@ const REFERENCES_MAX: usize = 16;
 const FAULTS_IN_FULL_MAX: usize = 200;
 
 /// Everything in `root` that does not conform to `schema`.
-pub(super) fn check(root: &Node, schema: &Value) -> Vec<Fault> {
+pub(crate) fn check(root: &Node, schema: &Value) -> Vec<Fault> {
     let mut checker = Checker { schema, faults: Vec::new() };
     checker.check(root, schema, "");
     checker.faults
@@ -265,6 +265,7 @@ fn reader(definition: &str) -> Option<Reader> {
         "IntOrPercent" => read::<IntOrPercent>,
         "Distribution" => read::<Distribution>,
         "Objective" => read::<Objective>,
+        "Quantity" => read::<Quantity>,
         _ => return None,
     })
 }

@@ -255,7 +255,7 @@ fn write_known(f: &mut fmt::Formatter<'_>, near: Option<&str>, known: &[String])
 }
 
 /// Text of the file as an error may show it: on one line, without control characters, not endless.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const CHARS_MAX: usize = 60;
     let mut shown: String = text.chars().take(CHARS_MAX).flat_map(char::escape_debug).collect();
     if text.chars().nth(CHARS_MAX).is_some() {

@@ -10,16 +10,16 @@
 //!
 //! Every step tells all that it finds wrong, with file, line and key, before the next one begins.
 
-mod check;
+pub(crate) mod check;
 mod data;
-mod error;
+pub(crate) mod error;
 mod find;
 mod overrides;
-mod path;
-mod scalar;
+pub(crate) mod path;
+pub(crate) mod scalar;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 
 use highwater_model::spec::{Scenario, validate};
 use schemars::generate::SchemaSettings;

@@ -54,7 +54,7 @@ pub(super) fn key_of(node: &Node, segments: &[Segment<'_>]) -> (String, usize) {
 }
 
 /// The part of the tree at `path`, or the innermost one around it that is there.
-pub(super) fn find<'a>(root: &'a Node, path: &str) -> &'a Node {
+pub(crate) fn find<'a>(root: &'a Node, path: &str) -> &'a Node {
     let segments = segments(path).unwrap_or_default();
     let (mut node, mut rest) = (root, segments.as_slice());
     while let Some(first) = rest.first() {

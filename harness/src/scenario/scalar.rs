@@ -73,7 +73,7 @@ fn is_decimal(text: &str) -> bool {
 }
 
 /// The tree as JSON. Numbers that JSON cannot hold become null; [`super::check`] has told them.
-pub(super) fn to_json(node: &Node) -> Value {
+pub(crate) fn to_json(node: &Node) -> Value {
     match &node.kind {
         Kind::Scalar { text, is_plain } => match meaning(text, *is_plain) {
             Meaning::Null | Meaning::NotFinite => Value::Null,

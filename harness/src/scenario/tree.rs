@@ -8,23 +8,32 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
 use super::error::{Fault, FaultKind, Place, shown};
 
-/// How deep mappings and lists may nest. The deepest scenario has 9 levels.
+/// How deep mappings and lists may nest. The deepest scenario has 9 levels, a pod 12.
 pub(super) const DEPTH_MAX: usize = 32;
 /// The most scalars, lists and mappings of a file.
 pub(super) const NODES_MAX: usize = 50_000;
 /// The most keys of one mapping. Keys are compared with each other, so this bounds that work.
 const KEYS_MAX: usize = 500;
 
+/// How much a text may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Scalars, lists and mappings.
+    pub(crate) nodes: usize,
+    /// Whether it may be several documents.
+    pub(crate) is_stream: bool,
+}
+
 /// A mapping, list or scalar and where it begins.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
-    pub(super) place: Place,
-    pub(super) kind: Kind,
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) kind: Kind,
 }
 
 /// What a [`Node`] is.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Text, and whether it was written without quotes.
     Scalar {
         text: String,
@@ -37,10 +46,10 @@ pub(super) enum Kind {
 
 /// A key and its value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) place: Place,
-    pub(super) value: Node,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) place: Place,
+    pub(crate) value: Node,
 }
 
 impl Node {
@@ -49,7 +58,7 @@ impl Node {
     }
 
     /// The value of a key of a mapping.
-    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
         match &self.kind {
             Kind::Map(entries) => entries.iter().find(|entry| entry.key == key),
             _ => None,
@@ -78,8 +87,23 @@ impl Node {
 /// # Errors
 /// The faults found; at least one.
 pub(super) fn parse(text: &str) -> Result<Node, Vec<Fault>> {
+    let limits = Limits { nodes: NODES_MAX, is_stream: false };
+    parse_all(text, limits)?.pop().ok_or_else(|| {
+        vec![Fault {
+            place: Place::File { line: 1, column: 1 },
+            path: String::new(),
+            kind: FaultKind::Syntax("the file is empty; a scenario has name and traffic".into()),
+        }]
+    })
+}
+
+/// The same of a text of one document, of several, or of none.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_all(text: &str, limits: Limits) -> Result<Vec<Node>, Vec<Fault>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder = Builder::default();
+    let mut builder = Builder::new(limits);
     let mut parser = Parser::new_from_str(text);
     loop {
         let (event, span) = match parser.next_event() {
@@ -99,15 +123,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Vec<Fault>> {
             return Err(builder.faults);
         }
     }
-    match builder.root {
-        Some(root) if builder.faults.is_empty() => Ok(root),
-        Some(_) => Err(builder.faults),
-        None => Err(vec![Fault {
-            place: Place::File { line: 1, column: 1 },
-            path: String::new(),
-            kind: FaultKind::Syntax("the file is empty; a scenario has name and traffic".into()),
-        }]),
-    }
+    if builder.faults.is_empty() { Ok(builder.roots) } else { Err(builder.faults) }
 }
 
 fn place(marker: Marker) -> Place {
@@ -125,16 +141,21 @@ struct Open {
     key: Option<(String, Place)>,
 }
 
-#[derive(Default)]
 struct Builder {
+    limits: Limits,
     open: Vec<Open>,
-    root: Option<Node>,
+    roots: Vec<Node>,
     faults: Vec<Fault>,
     nodes: usize,
     documents: usize,
 }
 
 impl Builder {
+    fn new(limits: Limits) -> Self {
+        let (open, roots, faults) = (Vec::new(), Vec::new(), Vec::new());
+        Self { limits, open, roots, faults, nodes: 0, documents: 0 }
+    }
+
     fn accept(&mut self, event: Event<'_>, marker: Marker) -> Result<(), String> {
         let (anchor, is_tagged) = match &event {
             Event::Scalar(_, _, anchor, tag) => (*anchor, tag.is_some()),
@@ -153,7 +174,7 @@ impl Builder {
         match event {
             Event::DocumentStart(_) => {
                 self.documents += 1;
-                if self.documents > 1 {
+                if self.documents > 1 && !self.limits.is_stream {
                     return Err("a second document begins; a file holds one scenario".into());
                 }
                 Ok(())
@@ -176,8 +197,9 @@ impl Builder {
 
     fn count(&mut self) -> Result<(), String> {
         self.nodes += 1;
-        if self.nodes > NODES_MAX {
-            return Err(format!("more than {NODES_MAX} values, which no scenario needs"));
+        let most = self.limits.nodes;
+        if self.nodes > most {
+            return Err(format!("more than {most} values, which is more than is needed"));
         }
         Ok(())
     }
@@ -205,20 +227,18 @@ impl Builder {
         self.count()?;
         let place = place(marker);
         if self.waits_for_key() {
-            let path = self.path();
+            let innermost = self.open.last().map(|open| &open.node);
+            if let Some(Kind::Map(entries)) = innermost.map(|node| &node.kind)
+                && entries.len() >= KEYS_MAX
+            {
+                return Err(format!("a mapping of more than {KEYS_MAX} keys"));
+            }
+            if innermost.is_some_and(|node| node.entry(&text).is_some()) {
+                let path = self.path();
+                let kind = FaultKind::DuplicateKey { key: shown(&text) };
+                self.faults.push(Fault { place: place.clone(), path, kind });
+            }
             if let Some(open) = self.open.last_mut() {
-                if let Kind::Map(entries) = &open.node.kind
-                    && entries.len() >= KEYS_MAX
-                {
-                    return Err(format!("a mapping of more than {KEYS_MAX} keys"));
-                }
-                if open.node.entry(&text).is_some() {
-                    self.faults.push(Fault {
-                        place: place.clone(),
-                        path,
-                        kind: FaultKind::DuplicateKey { key: shown(&text) },
-                    });
-                }
                 open.key = Some((text, place));
             }
             return Ok(());
@@ -229,7 +249,7 @@ impl Builder {
 
     fn add(&mut self, node: Node) {
         let Some(open) = self.open.last_mut() else {
-            self.root = Some(node);
+            self.roots.push(node);
             return;
         };
         match &mut open.node.kind {

@@ -302,6 +302,12 @@ pub(super) fn request(
         container: container.to_string(),
         pod: pod.name.to_string(),
     };
+    if let (None, Some(whole)) = (container, pod.whole) {
+        return whole.of(resource).ok_or_else(|| Obstacle::NoPodRequest {
+            resource: resource.to_string(),
+            pod: pod.name.to_string(),
+        });
+    }
     let mut sum: i64 = 0;
     for known in pod.requests {
         match container {

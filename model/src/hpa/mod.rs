@@ -152,6 +152,24 @@ impl Hpa {
         self.set(Condition::new(true, words::Reason::ScaledToZero));
     }
 
+    /// As if it had been at work for long, and had neither recommended nor changed anything within
+    /// any window. Otherwise what it finds at first sight counts as recommended.
+    pub fn settle(&mut self) {
+        self.memory = normalize::Memory::settled();
+    }
+
+    /// It recommended so many replicas then; in the order of time.
+    pub fn recommended(&mut self, at: Moment, replicas: u32) {
+        self.memory.recommended(at, replicas);
+    }
+
+    /// It changed the scale so then; in the order of time. Counts only with a behaviour.
+    pub fn changed(&mut self, at: Moment, from: u32, to: u32) {
+        if let Some(behaviors) = &self.behaviors {
+            self.memory.store_event(behaviors, at, from, to);
+        }
+    }
+
     /// What of the behaviour holds; `None` without one.
     pub const fn behaviors(&self) -> Option<&Behaviors> {
         self.behaviors.as_ref()

@@ -128,6 +128,15 @@ struct ScaleEvent {
 }
 
 impl Memory {
+    /// That of an autoscaler that has been seen before.
+    pub(super) fn settled() -> Self {
+        Self { recommendations: Some(Vec::new()), ..Self::default() }
+    }
+
+    pub(super) fn recommended(&mut self, at: Moment, replicas: u32) {
+        self.recommendations().push(Recommendation { replicas, at });
+    }
+
     /// At first sight, what is there counts as recommended.
     pub(super) fn begin(&mut self, replicas: u32, now: Moment) {
         self.recommendations

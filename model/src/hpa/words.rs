@@ -71,6 +71,13 @@ pub enum Obstacle {
         /// Its pod.
         pod: String,
     },
+    /// A pod that requests something as a whole requests none of the resource.
+    NoPodRequest {
+        /// The resource.
+        resource: String,
+        /// The pod.
+        pod: String,
+    },
     /// A pod has no such container.
     NoContainer {
         /// The container.
@@ -111,6 +118,9 @@ impl fmt::Display for Obstacle {
             Self::NoMatch => f.write_str("no metrics returned matched known pods"),
             Self::NoRequest { resource, container, pod } => {
                 write!(f, "missing request for {resource} in container {container} of Pod {pod}")
+            }
+            Self::NoPodRequest { resource, pod } => {
+                write!(f, "missing pod-level request for {resource} in Pod {pod}")
             }
             Self::NoContainer { container, pod } => {
                 write!(f, "container {container} not found in Pod {pod}")

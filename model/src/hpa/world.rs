@@ -55,6 +55,8 @@ pub struct Pod<'a> {
     pub started: Option<Moment>,
     /// What its containers request.
     pub requests: &'a [Requests],
+    /// What it requests as a whole, where its own spec says so: that wins over its containers.
+    pub whole: Option<&'a Requests>,
 }
 
 /// `status.phase`.

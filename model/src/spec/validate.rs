@@ -20,7 +20,7 @@ use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::fmt;
 
 use super::{
-    Distribution, Path, PathKind, Rollout, Scenario, ScheduledEvent, ServiceType, Simulation,
+    Autoscaler, Distribution, Path, PathKind, Rollout, Scenario, ScheduledEvent, ServiceType, Simulation,
 };
 use crate::time::Nanos;
 
@@ -88,6 +88,14 @@ pub fn problems(scenario: &Scenario) -> Vec<Problem> {
     traffic::check(&mut found, &scenario.traffic);
     check_events(&mut found, scenario);
     check_objectives(&mut found, scenario);
+    found.0
+}
+
+/// Everything that is wrong with an autoscaler on its own, as the API server sees it; the keys begin
+/// with `path`.
+pub fn autoscaler_problems(autoscaler: &Autoscaler, path: &str) -> Vec<Problem> {
+    let mut found = Problems::default();
+    autoscaler::check_manifest(&mut found, path, autoscaler);
     found.0
 }
 

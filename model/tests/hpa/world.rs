@@ -108,6 +108,7 @@ impl World {
             }),
             started: pod.started_at.map(moment),
             requests: leak(all.into_boxed_slice()),
+            whole: None,
         }
     }
 

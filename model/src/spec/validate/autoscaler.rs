@@ -24,8 +24,8 @@ pub(super) fn check(found: &mut Problems, scenario: &Scenario) {
         }
         return;
     };
-    check_bounds(found, "autoscaler", autoscaler);
-    check_metrics(found, "autoscaler.metrics", scenario, &autoscaler.metrics);
+    check_bounds(found, "autoscaler", autoscaler, REPLICAS_MAX);
+    check_metrics(found, "autoscaler.metrics", Some(scenario), &autoscaler.metrics);
     if let Some(behavior) = &autoscaler.behavior {
         check_behavior(found, "autoscaler.behavior", behavior);
     }
@@ -45,15 +45,24 @@ pub(super) fn check_patch(
         found.check_within(format!("{path}.maxReplicas"), most, 1, REPLICAS_MAX);
     }
     if let Some(metrics) = &patch.metrics {
-        check_metrics(found, &format!("{path}.metrics"), scenario, metrics);
+        check_metrics(found, &format!("{path}.metrics"), Some(scenario), metrics);
     }
     if let Some(behavior) = &patch.behavior {
         check_behavior(found, &format!("{path}.behavior"), behavior);
     }
 }
 
-fn check_bounds(found: &mut Problems, path: &str, autoscaler: &Autoscaler) {
-    found.check_within(format!("{path}.maxReplicas"), autoscaler.max_replicas, 1, REPLICAS_MAX);
+/// An autoscaler without a scenario, as the API server has it; its keys begin with `path`.
+pub(super) fn check_manifest(found: &mut Problems, path: &str, autoscaler: &Autoscaler) {
+    check_bounds(found, path, autoscaler, i32::MAX as u32);
+    check_metrics(found, &format!("{path}.metrics"), None, &autoscaler.metrics);
+    if let Some(behavior) = &autoscaler.behavior {
+        check_behavior(found, &format!("{path}.behavior"), behavior);
+    }
+}
+
+fn check_bounds(found: &mut Problems, path: &str, autoscaler: &Autoscaler, most: u32) {
+    found.check_within(format!("{path}.maxReplicas"), autoscaler.max_replicas, 1, most);
     if autoscaler.min_replicas > autoscaler.max_replicas {
         found.add(
             format!("{path}.minReplicas"),
@@ -69,7 +78,12 @@ fn check_bounds(found: &mut Problems, path: &str, autoscaler: &Autoscaler) {
     }
 }
 
-fn check_metrics(found: &mut Problems, path: &str, scenario: &Scenario, metrics: &[MetricSpec]) {
+fn check_metrics(
+    found: &mut Problems,
+    path: &str,
+    scenario: Option<&Scenario>,
+    metrics: &[MetricSpec],
+) {
     found.check_entries(path, metrics.len());
     let mut seen = BTreeSet::new();
     for (index, metric) in metrics.iter().enumerate() {
@@ -82,19 +96,28 @@ fn check_metrics(found: &mut Problems, path: &str, scenario: &Scenario, metrics:
             );
             continue;
         };
-        if !seen.insert((source.api_group(), source.name().clone())) {
+        // Elsewhere, one name may stand for several series or objects.
+        let is_new = seen.insert((source.api_group(), source.name().clone()));
+        if !is_new && scenario.is_some() {
             found.add(path.as_str(), format!("measures `{}` a second time", source.name()));
         }
         check_source(found, &path, scenario, source);
     }
 }
 
-fn check_source(found: &mut Problems, path: &str, scenario: &Scenario, source: MetricSource<'_>) {
+fn check_source(
+    found: &mut Problems,
+    path: &str,
+    scenario: Option<&Scenario>,
+    source: MetricSource<'_>,
+) {
     let target = source.target();
     let is_utilization = target.kind == TargetType::Utilization;
     match source {
         MetricSource::Resource(_) | MetricSource::ContainerResource(_) => {
-            check_request(found, path, scenario, source.name(), is_utilization);
+            if let Some(scenario) = scenario {
+                check_request(found, path, scenario, source.name(), is_utilization);
+            }
         }
         _ if is_utilization => {
             found.add(path, "Utilization is for CPU and memory; use AverageValue or Value");
