@@ -9,8 +9,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    doctor, fidelity, generator, image, init, proxy, proxy_pod, record, report, run, scenario,
-    watch,
+    doctor, explain, fidelity, generator, image, init, proxy, proxy_pod, record, report, run,
+    scenario, watch,
 };
 
 /// Objectives met.
@@ -39,12 +39,16 @@ enum Command {
     Run(RunArgs),
     /// Render report and summary again from a run's record
     Report(ReportArgs),
-    /// Print a JSON Schema: of the scenario (for editors) or of the summary (for programs)
+    /// Print a JSON Schema: of what editors check, or of what programs read
     Schema {
         /// Which
         #[arg(value_enum, default_value = "scenario")]
         of: SchemaOf,
     },
+    /// What would an autoscaler do, and why? The dry run of a HorizontalPodAutoscaler
+    ///
+    /// Exit codes: 0 explained, 2 bad input.
+    Explain(Box<explain::Args>),
     /// Undo what a killed run left in a cluster
     ///
     /// Exit codes: 0 nothing is left, 3 something could not be undone.
@@ -250,6 +254,10 @@ enum SchemaOf {
     Scenario,
     /// summary.json
     Summary,
+    /// The states that `explain` takes
+    Explain,
+    /// What `explain --format json` prints
+    Explanation,
 }
 
 /// The program.
@@ -262,7 +270,10 @@ pub fn main() -> ExitCode {
         Command::Schema { of } => print(&pretty(&match of {
             SchemaOf::Scenario => scenario::schema(),
             SchemaOf::Summary => schemars::schema_for!(analyze::Summary).to_value(),
+            SchemaOf::Explain => explain::schema(),
+            SchemaOf::Explanation => explain::explanation_schema(),
         })),
+        Command::Explain(args) => ExitCode::from(explain::main(&args)),
         Command::Cleanup(args) => ExitCode::from(clean_up(&args)),
         Command::Rbac { scenario, namespace } => rbac(scenario.as_deref(), &namespace),
         Command::Watch(args) => ExitCode::from(watch::main(&args)),

@@ -9,6 +9,7 @@ pub mod backend;
 pub mod cli;
 pub mod clock;
 pub mod doctor;
+pub mod explain;
 pub mod fidelity;
 pub mod generator;
 pub mod http1;

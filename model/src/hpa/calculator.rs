@@ -177,7 +177,9 @@ pub(super) fn ready_pods(pods: &[Pod<'_>]) -> Result<u32, Obstacle> {
     if pods.is_empty() {
         return Err(Obstacle::NoPods);
     }
-    Ok(pods.iter().filter(|pod| counts_for_totals(pod)).count() as u32)
+    let counts =
+        |pod: &&Pod<'_>| counts_for_totals(pod.phase, pod.ready.map(|(readiness, _)| readiness));
+    Ok(pods.iter().filter(counts).count() as u32)
 }
 
 /// A double as a replica count. What no 32 bits hold becomes the least number, as on the x86-64

@@ -82,8 +82,8 @@ impl Hpa {
 }
 
 /// Whether a pod counts for a value of the whole: those that run and are ready do.
-pub fn counts_for_totals(pod: &Pod<'_>) -> bool {
-    pod.phase == PodPhase::Running && matches!(pod.ready, Some((Readiness::Ready, _)))
+pub fn counts_for_totals(phase: PodPhase, ready: Option<Readiness>) -> bool {
+    phase == PodPhase::Running && ready == Some(Readiness::Ready)
 }
 
 fn is_utilization(target: &MetricTarget) -> bool {

@@ -20,7 +20,8 @@ use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::fmt;
 
 use super::{
-    Autoscaler, Distribution, Path, PathKind, Rollout, Scenario, ScheduledEvent, ServiceType, Simulation,
+    Autoscaler, Distribution, Path, PathKind, Rollout, Scenario, ScheduledEvent, ServiceType,
+    Simulation,
 };
 use crate::time::Nanos;
 
