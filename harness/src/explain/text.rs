@@ -45,7 +45,7 @@ fn write_all(out: &mut String, explanation: &Explanation) -> fmt::Result {
         } else {
             write_alike(out, alike, before)?;
             alike = 0;
-            write_pass(out, pass)?;
+            write_pass(out, pass, before)?;
         }
         before = Some(pass);
     }
@@ -76,7 +76,7 @@ fn write_alike(out: &mut String, alike: usize, last: Option<&Pass>) -> fmt::Resu
     }
 }
 
-fn write_pass(out: &mut String, pass: &Pass) -> fmt::Result {
+fn write_pass(out: &mut String, pass: &Pass, before: Option<&Pass>) -> fmt::Result {
     let number = |replicas: Option<u32>| replicas.map_or("?".into(), |count| count.to_string());
     let (from, to) = (number(pass.from), number(pass.to));
     let does = match pass.outcome {
@@ -87,8 +87,15 @@ fn write_pass(out: &mut String, pass: &Pass) -> fmt::Result {
         Outcome::Failed => format!("{from} replicas, stays: no number"),
     };
     writeln!(out, "\n{}: {does}", pass.at)?;
-    for metric in &pass.metrics {
-        write_metric(out, metric, pass)?;
+    let is_known = before.is_some_and(|before| {
+        before.metrics == pass.metrics && before.status_replicas == pass.status_replicas
+    });
+    if is_known && !pass.metrics.is_empty() {
+        writeln!(out, "\n  The metrics are as before.")?;
+    } else {
+        for metric in &pass.metrics {
+            write_metric(out, metric, pass)?;
+        }
     }
     if let Some(limits) = &pass.limits {
         write_limits(out, limits, pass)?;
@@ -164,32 +171,38 @@ fn write_ratio(out: &mut String, metric: &Metric, measured: Amount, pass: &Pass)
 }
 
 fn asks(metric: &Metric, replicas: i32, pass: &Pass) -> String {
-    let ratio = metric.adjusted_ratio.or(metric.ratio);
-    let product = match (metric.multiplied_by, metric.rounded) {
-        (Some(pods), Some(rounded)) => {
-            let exact = ratio.unwrap_or(f64::NAN) * f64::from(pods);
-            let close = (exact - exact.round()).abs() < 1e-6 && exact != exact.round();
-            let in_doubles = if close { format!(", in doubles {exact}") } else { String::new() };
-            format!("{} x {pods} pods, rounded up: {rounded}{in_doubles}", fraction(ratio))
-        }
-        (None, Some(rounded))
-            if pass.from == Some(0) && metric.target_type == TargetKind::Value =>
-        {
-            format!("the ratio, rounded up, as there are no replicas: {rounded}")
-        }
-        (None, Some(rounded)) => format!("the value by its target per pod, rounded up: {rounded}"),
-        _ => String::new(),
-    };
+    let product = product(metric, pass);
     match metric.shape {
-        Some(Shape::Computed) | None => format!("{replicas} = {product}"),
-        Some(Shape::WithinTolerance) => format!("{replicas}, as many as there are"),
+        Some(Shape::Computed) | None => format!("{replicas}: {product}, rounded up"),
+        Some(Shape::WithinTolerance) => format!("{replicas}: as many as there are"),
         Some(Shape::Turned) => {
-            format!("{replicas}, as many as there are: the assumptions would turn the direction")
+            format!("{replicas}: as many as there are, for the assumptions turn the direction")
         }
-        Some(Shape::Backwards) => format!(
-            "{replicas}, as many as there are: the number would go the other way ({product})"
-        ),
+        Some(Shape::Backwards) => {
+            let rounded = metric.rounded.unwrap_or(0);
+            format!(
+                "{replicas}: as many as there are, for {product}, rounded up {rounded}, goes the \
+                 other way"
+            )
+        }
     }
+}
+
+/// What is rounded up.
+fn product(metric: &Metric, pass: &Pass) -> String {
+    let ratio = metric.adjusted_ratio.or(metric.ratio);
+    let Some(pods) = metric.multiplied_by else {
+        return if pass.from == Some(0) && metric.target_type == TargetKind::Value {
+            format!("the ratio {}, as there are no replicas", fraction(ratio))
+        } else {
+            "the value by its target per pod".into()
+        };
+    };
+    let exact = ratio.unwrap_or(f64::NAN) * f64::from(pods);
+    // What is whole but for how doubles round is told to the last digit, as it is rounded up.
+    let is_close = (exact - exact.round()).abs() < 1e-4 && exact != exact.round();
+    let told = if is_close { exact.to_string() } else { fraction(Some(exact)) };
+    format!("{} x {pods} {} = {told}", fraction(ratio), if pods == 1 { "pod" } else { "pods" })
 }
 
 fn write_pods(out: &mut String, metric: &Metric) -> fmt::Result {
@@ -214,10 +227,10 @@ fn write_pods(out: &mut String, metric: &Metric) -> fmt::Result {
         let rest = metric.pods.iter().filter(|pod| !is_shown_first(pod));
         shown = metric.pods.iter().filter(is_shown_first).chain(rest).take(PODS_SHOWN).collect();
     }
-    let names: Vec<String> = shown.iter().map(|pod| clean::line(&pod.name)).collect();
-    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    for (pod, name) in shown.iter().zip(names) {
-        writeln!(out, "    {name:<width$}  {}", pod_figures(pod, metric))?;
+    let rows = rows(&shown, metric);
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, figures) in &rows {
+        writeln!(out, "    {name:<width$}  {figures}")?;
     }
     let more = metric.pods.len().saturating_sub(PODS_SHOWN);
     if more > 0 {
@@ -226,10 +239,31 @@ fn write_pods(out: &mut String, metric: &Metric) -> fmt::Result {
     Ok(())
 }
 
+/// Names and figures; neighbours with the same figures share a row.
+fn rows(shown: &[&Pod], metric: &Metric) -> Vec<(String, String)> {
+    let figures: Vec<String> = shown.iter().map(|pod| pod_figures(pod, metric)).collect();
+    let mut rows = Vec::new();
+    let mut first = 0;
+    for run in figures.chunk_by(|one, next| one == next) {
+        let (from, to) = (&shown[first].name, &shown[first + run.len() - 1].name);
+        let name = match run.len() {
+            1 => clean::line(from),
+            count => format!("{} to {} ({count})", clean::line(from), clean::line(to)),
+        };
+        rows.push((name, run[0].clone()));
+        first += run.len();
+    }
+    rows
+}
+
 fn pod_figures(pod: &Pod, metric: &Metric) -> String {
     let milli = |value| amount(Amount::Milli(value), metric);
     let figures = match (pod.usage_milli, pod.request_milli) {
-        (Some(usage), Some(request)) => format!("{} of {}", milli(usage), milli(request)),
+        (Some(usage), Some(request)) => {
+            let percent = usage.saturating_mul(100).checked_div(request);
+            let percent = percent.map_or(String::new(), |percent| format!(", {percent}%"));
+            format!("{} of {}{percent}", milli(usage), milli(request))
+        }
         (Some(usage), None) => milli(usage),
         (None, Some(request)) => format!("requests {}", milli(request)),
         (None, None) => String::new(),
@@ -262,14 +296,16 @@ fn write_limits(out: &mut String, limits: &Limits, pass: &Pass) -> fmt::Result {
         ),
     };
     line(out, "metrics want", &format!("{}, by {by}{despite}", limits.proposal))?;
-    let mut held = Vec::new();
-    if let Some(lowest) = &limits.lowest {
-        held.push(format!("lowest of {}", recommendation(lowest)));
+    let held = [(&limits.lowest, "lowest"), (&Some(limits.highest.clone()), "highest")];
+    let held = held.into_iter().filter_map(|(known, word)| {
+        let known = known.as_ref().filter(|known| known.window_seconds > 0.0)?;
+        Some(format!("the {word} of {}", recommendation(known)))
+    });
+    let mut held = held.collect::<Vec<_>>().join("; ");
+    if held.is_empty() {
+        held = "there is no window".into();
     }
-    held.push(format!("highest of {}", recommendation(&limits.highest)));
-    let changed = if limits.stabilized == limits.proposal { "" } else { ", held" };
-    let text = format!("{}{changed}: {}", limits.stabilized, held.join("; "));
-    line(out, "stabilised", &text)?;
+    line(out, "stabilised", &format!("{}: {held}", limits.stabilized))?;
     if let Some(rate) = &limits.rate {
         let start = match pass.from {
             Some(from) if i64::from(from) == rate.start => String::new(),
@@ -292,7 +328,7 @@ fn recommendation(held: &Recommendation) -> String {
     if held.seconds_ago == 0.0 {
         format!("{window} is {}", held.replicas)
     } else {
-        format!("{window} is {}, {} ago", held.replicas, seconds(held.seconds_ago))
+        format!("{window} is {}, of {} ago", held.replicas, seconds(held.seconds_ago))
     }
 }
 
