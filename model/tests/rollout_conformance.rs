@@ -3,7 +3,7 @@
 //! `data/rollout.jsonl` holds random cases of the oracle's generator and what the real controllers
 //! (v1.35.4, in virtual time) did: `{"case": .., "entries": [..], "statuses": [..], "endpoints": [..]}`
 //! a line, each as [`Compared`] has it. The world around the controllers is
-//! the oracle's, played again (`rollout/world.rs`, `rollout/act.rs`).
+//! the oracle's, played again (`rollout/{world,act,observe}.rs`).
 //!
 //! More can be compared: `HIGHWATER_ROLLOUT_CASES` and `HIGHWATER_ROLLOUT_RESULTS` name files as the
 //! oracle reads and writes them. With `HIGHWATER_ROLLOUT_WRITE` the short ones among these and
@@ -31,7 +31,7 @@
 //! - Endpoints that are written in batches, where the EndpointSlice controller comes between
 //!   ReplicaSet and Deployment controller: see [`Compared::of`].
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
 #[path = "rollout/act.rs"]
 mod act;
@@ -39,6 +39,8 @@ mod act;
 mod case;
 #[path = "rollout/compared.rs"]
 mod compared;
+#[path = "rollout/observe.rs"]
+mod observe;
 #[path = "rollout/orders.rs"]
 mod orders;
 #[path = "rollout/world.rs"]
@@ -75,7 +77,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// `None` where upstream refused the case.
+    /// `None` where upstream refused the case, or crashed over it.
     fn new(case: Value, result: &Value) -> Option<Self> {
         assert_eq!(case["id"], result["id"]);
         let trace = result["trace"].as_array()?;
@@ -116,9 +118,14 @@ fn file(name: &str) -> Option<String> {
 /// The answers in two files, if the variables name any.
 fn answers(cases: &str, results: &str) -> Option<Vec<Answer>> {
     let (cases, results) = (file(cases)?, file(results)?);
-    assert_eq!(cases.lines().count(), results.lines().count());
+    let all = cases.lines().count();
+    assert_eq!(all, results.lines().count());
     let pairs = lines(&cases).zip(lines(&results));
-    Some(pairs.filter_map(|(case, result)| Answer::new(case, &result)).collect())
+    let answers: Vec<Answer> =
+        pairs.filter_map(|(case, result)| Answer::new(case, &result)).collect();
+    let unanswered = all - answers.len();
+    assert!(orders::are_few(unanswered, all), "{unanswered} of {all} have no answer");
+    Some(answers)
 }
 
 fn kept() -> Vec<Answer> {
@@ -154,7 +161,7 @@ fn further_cases_agree_where_they_are_given() {
     let differing: Vec<(&Answer, String)> =
         answers.iter().filter_map(|answer| Some((answer, answer.difference()?))).collect();
     let all = answers.len();
-    println!("{} of {all} rollouts differ", differing.len());
+    eprintln!("{} of {all} rollouts differ", differing.len());
     let others = self::answers("HIGHWATER_ROLLOUT_ORDERS", "HIGHWATER_ROLLOUT_ORDERS_RESULTS");
     if let (None, Ok(path)) = (&others, std::env::var("HIGHWATER_ROLLOUT_DIFFERING")) {
         let cases = differing.iter().flat_map(|(answer, _)| orders::others(&answer.case));
@@ -166,8 +173,8 @@ fn further_cases_agree_where_they_are_given() {
         differing.into_iter().partition(|(answer, _)| orders::are_victims_by_chance(answer));
     let (by_order, wrong): (Vec<_>, Vec<_>) =
         others_left.into_iter().partition(|(answer, _)| orders::is_upstreams(answer, &others));
-    println!("{} of {all} differ in victims that upstream takes by chance", by_chance.len());
-    println!("{} of {all} differ between upstream's own orders", by_order.len());
+    eprintln!("{} of {all} differ in victims that upstream takes by chance", by_chance.len());
+    eprintln!("{} of {all} differ between upstream's own orders", by_order.len());
     let texts = |found: &[(&Answer, String)]| {
         found.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n")
     };

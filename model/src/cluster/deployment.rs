@@ -16,7 +16,10 @@ mod sets;
 
 use alloc::vec::Vec;
 
-pub use self::progress::{Progress, Reason, Status};
+pub use self::{
+    progress::{Progress, Reason, Status},
+    sets::{Counts, ReplicaSet, Shrink},
+};
 use crate::{
     spec::{self, Strategy, StrategyType},
     time::{Nanos, Timestamp},
@@ -90,60 +93,6 @@ impl Wanted {
     pub fn min_available(&self) -> u32 {
         self.replicas - self.max_unavailable()
     }
-}
-
-/// Pods of a ReplicaSet as its controller last counted them (`status`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Not terminating.
-    pub replicas: u32,
-    /// Of these, ready.
-    pub ready: u32,
-    /// Of these, ready for long enough.
-    pub available: u32,
-    /// Being deleted.
-    pub terminating: u32,
-}
-
-/// Why a ReplicaSet was last made smaller.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shrink {
-    /// A rollout replaces its pods.
-    #[default]
-    Rollout,
-    /// Fewer pods are wanted.
-    Scaling,
-}
-
-/// A ReplicaSet.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReplicaSet {
-    /// Its number, ascending from 1 in order of creation: never given again, unlike its template.
-    pub id: u32,
-    /// Identity of its pod template.
-    pub template: u32,
-    /// The [`Wanted::name`] that it was made with.
-    pub name: u64,
-    /// When it was made, in whole seconds.
-    pub created: Timestamp,
-    /// `spec.replicas`.
-    pub replicas: u32,
-    /// `spec.minReadySeconds`.
-    pub min_ready_seconds: u32,
-    /// Annotation `deployment.kubernetes.io/revision`.
-    pub revision: u32,
-    /// Annotation `deployment.kubernetes.io/desired-replicas`.
-    pub desired: u32,
-    /// Annotation `deployment.kubernetes.io/max-replicas`.
-    pub max: u32,
-    /// Counts changes of the spec.
-    pub generation: u64,
-    /// The generation that `status` belongs to.
-    pub observed: u64,
-    /// Its pods as last counted.
-    pub status: Counts,
-    /// Why it was last made smaller.
-    pub shrink: Shrink,
 }
 
 /// What a sync wrote.

@@ -190,3 +190,24 @@ impl Compared {
 fn instant(line: &str) -> f64 {
     line.split_once(' ').unwrap().0.parse().unwrap()
 }
+
+#[test]
+fn chance_explains_only_what_begins_with_it() {
+    let compared = |entries: &[&str], chances: &[&str]| {
+        let texts = |lines: &[&str]| lines.iter().copied().map(String::from).collect();
+        let (entries, chances) = (texts(entries), texts(chances));
+        Compared { entries, statuses: Vec::new(), endpoints: Vec::new(), chances }
+    };
+    let upstream = compared(&["1 a", "2 b", "3 c"], &[]);
+    let rows = [
+        ("a choice at that instant", compared(&["1 a", "2 x", "3 c"], &["2 "]), true),
+        ("a choice later", compared(&["1 a", "2 x", "3 c"], &["3 "]), false),
+        ("no choice", compared(&["1 a", "2 x", "3 c"], &[]), false),
+        ("ours is later", compared(&["1 a", "12 b"], &["12 "]), false),
+        ("ours ends", compared(&["1 a", "2 b"], &["3 "]), true),
+        ("no difference", compared(&["1 a", "2 b", "3 c"], &["2 "]), false),
+    ];
+    for (name, ours, want) in rows {
+        assert_eq!(upstream.begins_by_chance(&ours), want, "{name}");
+    }
+}

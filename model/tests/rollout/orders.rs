@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     Answer,
     case::{CONTROLLERS, order},
+    compared::Compared,
 };
 
 /// Of all cases, one in so many may be upstream's randomness; one may always be.
@@ -54,4 +55,50 @@ pub(crate) fn are_victims_by_chance(differing: &Answer) -> bool {
 /// Whether so many of `all` cases are as few as upstream's randomness makes them.
 pub(crate) fn are_few(differing: usize, all: usize) -> bool {
     differing <= (all / SHARE).max(1)
+}
+
+#[test]
+fn only_another_order_of_upstream_that_decides_as_we_do_explains_a_difference() {
+    let answer = |race: &Answer, order: [&str; 3], upstream: &Compared| {
+        let mut case = race.case.clone();
+        case["order"] = json!(order);
+        Answer { case, upstream: upstream.clone(), names: race.names.clone() }
+    };
+    let [deployment, set, slice] = CONTROLLERS;
+    let (set_first, also_set_first) = ([set, deployment, slice], [set, slice, deployment]);
+    let (first, also_first) = ([deployment, set, slice], [deployment, slice, set]);
+    // A kept case whose answer depends on who comes first.
+    let is_race = |kept: &Answer| {
+        let theirs = answer(kept, set_first, &kept.upstream).ours();
+        answer(kept, first, &kept.upstream).ours().decisions() != theirs.decisions()
+    };
+    let race = &crate::kept().into_iter().find(is_race).unwrap();
+    let theirs = &answer(race, set_first, &race.upstream).ours();
+    let ours = &answer(race, first, &race.upstream).ours();
+    let mut other = ours.clone();
+    other.entries.pop();
+
+    let differing = answer(race, first, theirs);
+    let rows = [
+        ("upstream decides as we do", vec![answer(race, also_first, ours)], true),
+        ("no other order was tried", vec![], false),
+        ("upstream is of one mind", vec![answer(race, also_set_first, theirs)], false),
+        ("upstream decides otherwise still", vec![answer(race, also_first, &other)], false),
+        ("we differ there, too", vec![answer(race, also_set_first, ours)], false),
+    ];
+    for (name, others, want) in rows {
+        assert_eq!(is_upstreams(&differing, &others), want, "{name}");
+    }
+}
+
+#[test]
+fn a_case_is_run_in_all_other_orders() {
+    let others = others(&json!({"id": "a", "order": ["endpointslice"]}));
+    let orders: Vec<Vec<String>> = others.iter().map(order).collect();
+    assert_eq!(orders.len(), 5);
+    assert!(!orders.contains(&vec![
+        "endpointslice".into(),
+        "deployment".into(),
+        "replicaset".into()
+    ]));
 }

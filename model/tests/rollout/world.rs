@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use highwater_model::{
     cluster::{
         controllers::{Controllers, Write},
-        deployment::{Change, Reason, Status, Wanted},
+        deployment::{Change, Status, Wanted},
         endpoints::Entry,
         replicaset::{Phase, Pod},
     },
@@ -14,7 +14,10 @@ use highwater_model::{
 };
 use serde_json::{Value, json};
 
-use crate::case::{Behaviour, Case, seconds, wanted};
+use crate::{
+    case::{Behaviour, Case, seconds, wanted},
+    observe::Seen,
+};
 
 #[derive(Clone)]
 enum Event {
@@ -45,14 +48,6 @@ impl Event {
     }
 }
 
-/// What the EndpointSlice controller looks at in a pod.
-#[derive(Clone, Copy, PartialEq)]
-struct Seen {
-    has_address: bool,
-    is_ready: bool,
-    is_terminating: bool,
-}
-
 pub(crate) struct World<'a> {
     pub(super) case: &'a Case,
     pub(super) controllers: Controllers,
@@ -69,10 +64,10 @@ pub(crate) struct World<'a> {
     bound: u32,
     pub(super) acted: usize,
     pub(super) errors: &'a [bool],
-    status: Option<(Status, u32)>,
-    seen: BTreeMap<u32, Seen>,
-    slice_due: Option<Timestamp>,
-    endpoints: Vec<Entry>,
+    pub(super) status: Option<(Status, u32)>,
+    pub(super) seen: BTreeMap<u32, Seen>,
+    pub(super) slice_due: Option<Timestamp>,
+    pub(super) endpoints: Vec<Entry>,
     pub(super) trace: Vec<Value>,
 }
 
@@ -190,84 +185,6 @@ impl<'a> World<'a> {
         }
         self.note_status();
         self.look_at_pods();
-    }
-
-    /// The EndpointSlice controller writes some time after a pod came, went, or changed its
-    /// address, readiness or deletion; other changes, like the eviction of one that is not ready,
-    /// it notes with the next of these.
-    fn look_at_pods(&mut self) {
-        let look = |pod: &Pod| {
-            let had_address = self.seen.get(&pod.pod).is_some_and(|seen| seen.has_address);
-            let has_address = match pod.phase {
-                Phase::Pending => false,
-                Phase::Running => true,
-                Phase::Failed => had_address,
-            };
-            let is_ready = pod.ready.is_some();
-            (pod.pod, Seen { has_address, is_ready, is_terminating: pod.is_terminating })
-        };
-        let seen: BTreeMap<u32, Seen> = self.controllers.pods().iter().map(look).collect();
-        if seen == self.seen {
-            return;
-        }
-        self.seen = seen;
-        if self.case.batch == Nanos::ZERO {
-            self.note_endpoints();
-        } else {
-            self.slice_due.get_or_insert(self.now + self.case.batch);
-        }
-    }
-
-    /// The endpoints: pods with an address that have not failed.
-    fn note_endpoints(&mut self) {
-        let entries: Vec<Entry> = self
-            .controllers
-            .pods()
-            .iter()
-            .filter(|pod| pod.phase == Phase::Running)
-            .map(|pod| {
-                let name = format!("v{}-{}", pod.template, pod.number);
-                Entry::new(pod.pod, &name, pod.ready.is_some(), pod.is_terminating)
-            })
-            .collect();
-        if entries != self.endpoints {
-            let endpoints: Vec<_> = entries.iter().map(|entry| &entry.endpoint).collect();
-            self.add(json!({"kind": "endpoints", "endpoints": endpoints}));
-            self.endpoints = entries;
-        }
-    }
-
-    fn note_status(&mut self) {
-        let deployment = self.controllers.deployment();
-        let (status, revision) = (*deployment.status(), deployment.revision());
-        if self.status == Some((status, revision)) {
-            return;
-        }
-        self.status = Some((status, revision));
-        self.add(json!({"kind": "deployment-revision", "revision": revision.to_string()}));
-        self.add(json!({"kind": "deployment-status", "replicas": status.replicas,
-            "updated": status.updated, "ready": status.ready, "available": status.available,
-            "terminating": status.terminating}));
-        if let Some(minimum) = status.minimum {
-            let status = if minimum { "True" } else { "False" };
-            self.add(
-                json!({"kind": "deployment-condition", "type": "Available", "status": status}),
-            );
-        }
-        if let Some(progress) = status.progress {
-            let reason = match progress.reason {
-                Reason::Available => "NewReplicaSetAvailable",
-                Reason::TimedOut => "ProgressDeadlineExceeded",
-                Reason::Paused => "DeploymentPaused",
-                Reason::Resumed => "DeploymentResumed",
-                Reason::FoundNew => "FoundNewReplicaSet",
-                Reason::Created => "NewReplicaSetCreated",
-                Reason::Updated => "ReplicaSetUpdated",
-            };
-            let updated = progress.updated.second();
-            self.add(json!({"kind": "deployment-condition", "type": "Progressing",
-                "reason": reason, "lastUpdate": updated}));
-        }
     }
 
     fn note(&mut self, write: Write, names: &mut BTreeMap<u32, (u32, u32)>) {

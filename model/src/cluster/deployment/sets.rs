@@ -2,8 +2,62 @@
 
 use alloc::vec::Vec;
 
-use super::{Change, Conflict, Counts, Deployment, Reason, ReplicaSet, Shrink};
+use super::{Change, Conflict, Deployment, Reason};
 use crate::{cluster::whole_second, time::Timestamp};
+
+/// Pods of a ReplicaSet as its controller last counted them (`status`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Not terminating.
+    pub replicas: u32,
+    /// Of these, ready.
+    pub ready: u32,
+    /// Of these, ready for long enough.
+    pub available: u32,
+    /// Being deleted.
+    pub terminating: u32,
+}
+
+/// Why a ReplicaSet was last made smaller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shrink {
+    /// A rollout replaces its pods.
+    #[default]
+    Rollout,
+    /// Fewer pods are wanted.
+    Scaling,
+}
+
+/// A ReplicaSet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplicaSet {
+    /// Its number, ascending from 1 in order of creation: never given again, unlike its template.
+    pub id: u32,
+    /// Identity of its pod template.
+    pub template: u32,
+    /// The [`name`](super::Wanted::name) that it was made with.
+    pub name: u64,
+    /// When it was made, in whole seconds.
+    pub created: Timestamp,
+    /// `spec.replicas`.
+    pub replicas: u32,
+    /// `spec.minReadySeconds`.
+    pub min_ready_seconds: u32,
+    /// Annotation `deployment.kubernetes.io/revision`.
+    pub revision: u32,
+    /// Annotation `deployment.kubernetes.io/desired-replicas`.
+    pub desired: u32,
+    /// Annotation `deployment.kubernetes.io/max-replicas`.
+    pub max: u32,
+    /// Counts changes of the spec.
+    pub generation: u64,
+    /// The generation that `status` belongs to.
+    pub observed: u64,
+    /// Its pods as last counted.
+    pub status: Counts,
+    /// Why it was last made smaller.
+    pub shrink: Shrink,
+}
 
 impl Deployment {
     /// The new ReplicaSet, with its revision brought up to date; made, already as large as the
