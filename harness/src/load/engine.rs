@@ -15,7 +15,7 @@ use std::{
 };
 
 use highwater_model::{
-    load::Arrival,
+    load::{Arrival, Watch},
     outcome::Outcome,
     rng::Stream,
     time::{Nanos, SECOND, Timestamp},
@@ -29,7 +29,10 @@ use super::{
     poll::Poller,
     recorder::Recorder,
 };
-use crate::{clock, record::Sample};
+use crate::{
+    clock,
+    record::{Arrivals, Sample},
+};
 
 /// Requests sent before sockets are looked at again, when many are due at once.
 const BURST_MAX: usize = 256;
@@ -89,6 +92,8 @@ pub struct Engine {
     in_flight: u64,
     next_flush: Timestamp,
     counts: Sample,
+    /// Of the arrivals as scheduled and as sent.
+    watches: [Watch; 2],
     scratch: Vec<u8>,
     buffer: Box<[u8]>,
 }
@@ -116,6 +121,7 @@ impl Engine {
         };
         let share = config.share.index;
         let closed = Closed::of(&config);
+        let watch = Watch::new(config.traffic.arrivals, config.share);
         let mut engine = Self {
             kind_stream: Stream::new(config.seed, &format!("request-kinds/{share}")),
             endpoint_stream: Stream::new(config.seed, &format!("endpoints/{share}")),
@@ -139,6 +145,7 @@ impl Engine {
             open: 0,
             in_flight: 0,
             counts: Sample::default(),
+            watches: [watch.clone(), watch],
             scratch: Vec::new(),
             buffer: vec![0; READ_BYTES].into(),
         };
@@ -157,10 +164,10 @@ impl Engine {
             self.send_closed(now);
             self.give_up(now);
             if now >= self.next_flush {
-                self.flush(now);
+                self.flush(now, false);
             }
             if self.has_ended(now) {
-                self.flush(now);
+                self.flush(now, true);
                 return true;
             }
             let now = self.now();
@@ -268,11 +275,18 @@ impl Engine {
 
     // News.
 
-    fn flush(&mut self, now: Timestamp) {
+    fn flush(&mut self, now: Timestamp, is_last: bool) {
         self.next_flush = Timestamp((now.second() + 1) * SECOND);
         let (windows, failures) = self.recorder.drain();
+        let [scheduled, sent] = &self.watches;
+        let arrivals = is_last.then(|| {
+            let (scheduled, sent) = (scheduled.counts().clone(), sent.counts().clone());
+            Box::new(Arrivals { scheduled, sent })
+        });
         let sample = Sample {
             at: now,
+            sent_in: std::mem::take(&mut self.counts.sent_in),
+            arrivals,
             in_flight: self.in_flight,
             waiting: self.waiting.len() as u64,
             connections: self.open,

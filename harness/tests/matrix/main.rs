@@ -5,6 +5,7 @@
 //! with seeds of its own; `HIGHWATER_DOCS=1` writes `docs/anti-patterns.md` (`just anti-patterns`).
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
+mod page;
 mod run;
 mod table;
 
@@ -45,8 +46,10 @@ fn each_is_found_and_nothing_else() {
 fn judge(outcome: &Outcome) -> Option<String> {
     let row = TABLE.iter().find(|row| row.name == outcome.job.name).unwrap();
     let expected: Expected = if outcome.job.path == "l4" { row.l4 } else { row.l7 };
-    let is_right = outcome.causes == expected.causes.iter().copied().collect::<BTreeSet<_>>()
+    let is_right = outcome.summary.audit.trusted
+        && outcome.causes == expected.causes.iter().copied().collect::<BTreeSet<_>>()
         && outcome.findings == expected.findings.iter().copied().collect::<BTreeSet<_>>()
+        && outcome.analysis.losses.iter().all(|loss| !loss.fix.advice.is_empty())
         && outcome.summary.unexplained == 0;
     (!is_right).then(|| {
         format!(
@@ -75,7 +78,8 @@ fn the_same_done_right_loses_nothing() {
         }
     }
     let is_clean = |outcome: &&Outcome| {
-        outcome.causes.is_empty()
+        outcome.summary.audit.trusted
+            && outcome.causes.is_empty()
             && outcome.findings.is_empty()
             && outcome.summary.requests.failed == 0
             && outcome.summary.requests.ok > 0

@@ -89,7 +89,7 @@ const LONG: &[&str] = &[
 ];
 /// Clients without patience, and a rollout when the first pods have long been warm.
 const IMPATIENT: &[&str] = &[
-    "traffic.timeout=1s",
+    "traffic.timeout=2s",
     "events=[{at: 3s, rollout: {}}]",
     "traffic.phases=[{hold: 80/s, for: 10s}]",
 ];
@@ -351,8 +351,8 @@ pub(crate) const TABLE: &[Row] = &[
         why: "Each request leaves something behind.",
         fix: "Bound caches and queues; find the leak.",
         setting: &[
-            "target.deployment.template.resources={limits: {memory: 96Mi}}",
-            "traffic.phases=[{hold: 80/s, for: 7s}]",
+            "target.deployment.template.resources={limits: {memory: 64Mi}}",
+            "traffic.phases=[{hold: 40/s, for: 8s}]",
             "events=[]",
         ],
         wrong: &["target.misbehave=[memory-growth]"],
@@ -472,7 +472,7 @@ pub(crate) const TABLE: &[Row] = &[
             "target.service.startup=3s",
             "path.keepAlive=false",
             "traffic.keepAlive=false",
-            "traffic.timeout=1s",
+            "traffic.timeout=2s",
             "traffic.phases=[{hold: 90/s, for: 9s}]",
             "events=[{at: 2s, rollout: {}}]",
         ],
@@ -555,8 +555,8 @@ pub(crate) const TABLE: &[Row] = &[
         symptom: "Time-outs of whatever was sent to one pod in that time, and none on the others.",
         why: "A pause of the runtime or of the machine, or a CPU limit that is used up, stops the whole process.",
         fix: "Raise or remove the CPU limit; tune what pauses; let readiness take the pod out sooner.",
-        setting: &["traffic.timeout=1s", "events=[]", "traffic.phases=[{hold: 80/s, for: 7s}]"],
-        wrong: &["events=[{at: 1s, freeze: {for: 3s}}]"],
+        setting: &["traffic.timeout=2s", "events=[]", "traffic.phases=[{hold: 80/s, for: 8s}]"],
+        wrong: &["events=[{at: 1s, freeze: {for: 4s}}]"],
         l4: lost(&[Cause::Throttling]),
         l7: lost(&[Cause::Throttling]),
     },

@@ -63,8 +63,25 @@ impl LateAnswers {
     }
 
     /// Whether a pod was slow only at first, while those that had served for longer were not.
-    fn was_cold(&self, pod: &str, life: &PodLife, rules: &Rules<'_>) -> bool {
+    fn was_cold(&self, pod: &str, rules: &Rules<'_>) -> bool {
         let Some(span) = self.pods.get(pod) else { return false };
+        let ready_of = |pod: &str| rules.lives.get(pod)?.first_ready.map(|ready| ready.at);
+        let is_older = |other: &str| {
+            let (other, ready) = (ready_of(other), ready_of(pod));
+            other.zip(ready).is_some_and(|(other, ready)| other + OLDER < ready)
+        };
+        let mut others = self.pods.iter().filter(|(other, its)| {
+            let overlap = its.first <= span.last + SAME_TIME && span.first <= its.last + SAME_TIME;
+            *other != pod && overlap && is_older(other)
+        });
+        // Older ones that are slow at the same time must be as new to their work.
+        self.was_slow_at_first(pod, rules)
+            && others.all(|(other, _)| self.was_slow_at_first(other, rules))
+    }
+
+    /// Whether a pod was slow from its first requests on, and not any more later.
+    fn was_slow_at_first(&self, pod: &str, rules: &Rules<'_>) -> bool {
+        let Some((span, life)) = self.pods.get(pod).zip(rules.lives.get(pod)) else { return false };
         let Some(container) = life.container_at(span.first) else { return false };
         let Some(ready) = container.ready else { return false };
         let routed = life.routed.values().flatten().map(|(from, _)| *from);
@@ -72,18 +89,7 @@ impl LateAnswers {
         let begin = first_routed.unwrap_or(ready.at).max(self.traffic.0);
         let ends = [life.deletion.map(|one| one.at.at), container.exited.map(|exit| exit.at.at)];
         let end = ends.into_iter().flatten().fold(self.traffic.1, Timestamp::min);
-        let is_older = |other: &str| {
-            let ready_of = |name| rules.lives.get(name).and_then(|life| life.first_ready);
-            ready_of(other).is_some_and(|other| other.at + OLDER < ready.at)
-        };
-        let is_alone = self.pods.iter().all(|(other, its)| {
-            let overlap = its.first <= span.last + SAME_TIME && span.first <= its.last + SAME_TIME;
-            other == pod || !overlap || !is_older(other)
-        });
-        span.first <= begin + AT_FIRST
-            && span.last <= begin + WARM
-            && span.last + ANSWERS < end
-            && is_alone
+        span.first <= begin + AT_FIRST && span.last <= begin + WARM && span.last + ANSWERS < end
     }
 }
 
@@ -97,7 +103,7 @@ impl Rules<'_> {
         if let Some(cause) = self.hangs(life, pod, case) {
             return cause;
         }
-        if self.late.was_cold(pod, life, self) { Cause::PrematureReady } else { Cause::Overload }
+        if self.late.was_cold(pod, self) { Cause::PrematureReady } else { Cause::Overload }
     }
 
     /// Whether a pod answers nobody any more since SIGTERM, and that was not so before.

@@ -33,7 +33,7 @@ fn ended(story: Story) -> Story {
 fn time_outs_are_told_apart_by_what_their_pod_did_then() {
     let frozen = || outside(running(), 5_000, Signal::Sigstop);
     let thawed = || outside(frozen(), 8_000, Signal::Sigcont);
-    let rows: [(&str, Story, Vec<Failure>, Cause); 10] = [
+    let rows: [(&str, Story, Vec<Failure>, Cause); 11] = [
         ("frozen", thawed(), vec![late("a", 5_500, 6_500)], Cause::Throttling),
         ("frozen as it was under way", thawed(), vec![late("a", 4_900, 5_900)], Cause::Throttling),
         ("never thawed", frozen(), vec![late("a", 20_000, 21_000)], Cause::Throttling),
@@ -61,6 +61,12 @@ fn time_outs_are_told_apart_by_what_their_pod_did_then() {
             ended(beside(running(), 10_000)),
             vec![late("a", 10_200, 11_200), late("b", 10_100, 11_100)],
             Cause::Overload,
+        ),
+        (
+            "cold together with one that is a little older",
+            ended(beside(outside(running(), 2_050, Signal::Sigusr1), 4_000)),
+            vec![late("a", 2_200, 3_200), late("b", 4_100, 5_100), late("a", 3_900, 4_900)],
+            Cause::PrematureReady,
         ),
         (
             "hangs since SIGTERM until it exits",
