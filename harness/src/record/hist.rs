@@ -163,7 +163,7 @@ fn value_of(index: u64) -> Result<u64, DecodeError> {
     };
     let value =
         sub.checked_shl(u32::try_from(shift).map_err(|_| DecodeError)?.saturating_add(UNIT_BITS));
-    value.filter(|value| *value <= HIGHEST_NS && shift < 40).ok_or(DecodeError)
+    value.filter(|_| shift < 40).ok_or(DecodeError)
 }
 
 impl Serialize for Encoded {
