@@ -68,13 +68,19 @@ impl Plan {
             PlanError::Invalid { path: format!("traffic.phases[{index}]"), message: message.into() }
         })?;
         let names = validate::phase_names(&scenario.traffic);
+        let closed = scenario.traffic.saturate.map(|saturate| (Nanos::ZERO, saturate.for_));
         let phases = names
             .into_iter()
-            .zip(profile.phases())
+            .zip(profile.phases().chain(closed))
             .map(|(name, (start, end))| PhasePlan { name, start, end })
             .collect();
         let actions = actions(&scenario);
         Ok(Self { scenario, profile, phases, actions })
+    }
+
+    /// How long the traffic lasts.
+    pub fn lasts(&self) -> Nanos {
+        self.phases.last().map_or(Nanos::ZERO, |phase| phase.end)
     }
 
     /// What its record begins with.
@@ -83,10 +89,20 @@ impl Plan {
             schema: SCHEMA.into(),
             backend,
             seed: self.scenario.seed,
-            scenario: self.scenario.clone(),
+            scenario: recorded(&self.scenario),
             phases: self.phases.clone(),
         }
     }
+}
+
+/// The scenario as a record keeps it: with its curves, without the single requests of its traces,
+/// of which it keeps how many there are and which kinds.
+fn recorded(scenario: &Scenario) -> Scenario {
+    let mut scenario = scenario.clone();
+    for trace in scenario.traffic.phases.iter_mut().filter_map(|phase| phase.trace.as_mut()) {
+        trace.data = trace.data.as_ref().map(|data| data.without_requests());
+    }
+    scenario
 }
 
 fn actions(scenario: &Scenario) -> Vec<PlannedAction> {

@@ -9,7 +9,9 @@ use std::{
 
 use crate::{
     analyze::{self, Analysis, Summary, Verdict},
-    backend::{Backend, BackendError, Control, Ended, Progress, kube::Kube, local::Local},
+    backend::{
+        Backend, BackendError, Control, Ended, Progress, kube::Kube, local::Local, sim::Sim,
+    },
     cli::{self, BackendArg, RunArgs},
     limits,
     live::{
@@ -56,6 +58,7 @@ pub fn run(args: &RunArgs) -> u8 {
     let mut backend: Box<dyn Backend> = match args.backend {
         BackendArg::Local => Box::new(Local::default()),
         BackendArg::Kube => Box::new(Kube::new(args.kube.options())),
+        BackendArg::Sim => Box::new(Sim),
     };
     if let Err(error) = backend.check(&plan) {
         return bad_input(error);

@@ -7,8 +7,8 @@ use highwater_model::{
     time::{MILLISECOND, Nanos, SECOND, human},
 };
 
-use super::{Percentiles, Requests, cluster::Gap};
-use crate::record::{RunRecord, Sample};
+use super::{Percentiles, Requests, arrivals, cluster::Gap};
+use crate::record::{BackendKind, RunRecord, Sample};
 
 /// Above this, latency speaks of the generator: ten times what a loaded shared machine shows.
 pub const LAG_P99_MAX: u64 = 100 * MILLISECOND;
@@ -49,15 +49,22 @@ pub struct AuditFact {
     pub holds: bool,
 }
 
-struct Judge(Audit);
+pub(super) struct Judge(pub(super) Audit);
 
 impl Judge {
-    fn fact(&mut self, name: &str, found: String, bound: String, holds: bool) {
+    pub(super) fn fact(&mut self, name: &str, found: String, bound: String, holds: bool) {
         self.0.facts.push(AuditFact { name: name.into(), found, bound, holds });
     }
 
     /// A demand: without it the run is not trusted.
-    fn demand(&mut self, name: &str, found: String, bound: String, holds: bool, reason: &str) {
+    pub(super) fn demand(
+        &mut self,
+        name: &str,
+        found: String,
+        bound: String,
+        holds: bool,
+        reason: &str,
+    ) {
         if !holds {
             self.0.reasons.push(format!("{reason} ({found}; demanded: {bound})"));
         }
@@ -108,6 +115,7 @@ pub fn audit(record: &RunRecord, requests: &Requests, lag: &Percentiles, gaps: &
     let samples = by_generator(record);
     lost(record, samples.len(), &mut judge);
     worst_second(&samples, &mut judge);
+    arrivals::judge(record, requests, &mut judge);
     cpu(&samples, &mut judge);
     limits(record, &mut judge);
     watch_gaps(gaps, &mut judge);
@@ -152,7 +160,8 @@ fn lost(record: &RunRecord, heard: usize, judge: &mut Judge) {
             _ => None,
         })
         .collect();
-    if lost.is_empty() && heard <= 1 {
+    let are_threads = record.header.backend == BackendKind::Local;
+    if lost.is_empty() && (heard <= 1 || are_threads) {
         return;
     }
     let found = match lost.as_slice() {

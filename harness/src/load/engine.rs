@@ -4,6 +4,7 @@
 //! second, then wait for sockets until the next of these. The clock is read when something is
 //! stamped, never to decide about the past.
 
+mod closed;
 mod receiving;
 mod sending;
 
@@ -14,13 +15,14 @@ use std::{
 };
 
 use highwater_model::{
-    load::Arrival,
+    load::{Arrival, Watch},
     outcome::Outcome,
     rng::Stream,
-    time::{SECOND, Timestamp},
+    time::{Nanos, SECOND, Timestamp},
 };
 use tokio::sync::mpsc::UnboundedSender;
 
+use self::closed::Closed;
 use super::{
     Config, Control, Route, Second, Update,
     connection::{Conn, State},
@@ -29,7 +31,7 @@ use super::{
 };
 use crate::{
     clock,
-    record::{Sample, hist},
+    record::{Arrivals, Sample},
 };
 
 /// Requests sent before sockets are looked at again, when many are due at once.
@@ -38,6 +40,10 @@ const BURST_MAX: usize = 256;
 const READ_BYTES: usize = 64 << 10;
 /// Reads from one connection before the others get their turn.
 const READS_MAX: usize = 16;
+
+/// In a closed loop: how long it is looked for answers without sleeping, since they are due at any
+/// moment, and whoever sends one to a sleeper has to wake it. Others that want the core get it.
+const EAGER: Nanos = Nanos(100_000);
 
 type Endpoints = Vec<(Arc<str>, SocketAddr)>;
 /// Pod, client and address of a new connection.
@@ -64,6 +70,7 @@ struct Deadline {
 /// The engine; see the module.
 pub struct Engine {
     config: Config,
+    thread: u32,
     poller: Poller,
     orders: Receiver<Control>,
     news: UnboundedSender<Update>,
@@ -71,6 +78,8 @@ pub struct Engine {
     kind_stream: Stream,
     endpoint_stream: Stream,
     next: Option<Arrival>,
+    /// In place of `next` where the traffic is a closed loop.
+    closed: Option<Closed>,
     slots: Vec<Option<Conn>>,
     free: Vec<usize>,
     idle: VecDeque<(usize, u64)>,
@@ -83,6 +92,8 @@ pub struct Engine {
     in_flight: u64,
     next_flush: Timestamp,
     counts: Sample,
+    /// Of the arrivals as scheduled and as sent.
+    watches: [Watch; 2],
     scratch: Vec<u8>,
     buffer: Box<[u8]>,
 }
@@ -99,15 +110,18 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     pub(super) fn new(
         config: Config,
+        thread: u32,
         poller: Poller,
         orders: Receiver<Control>,
         news: UnboundedSender<Update>,
     ) -> Self {
         let clients = match config.route {
-            Route::Proxy(_) | Route::Service(_) => 0,
+            Route::Proxy(_) | Route::Service(_) | Route::Url(_) => 0,
             Route::Endpoints { clients } => clients as usize,
         };
         let share = config.share.index;
+        let closed = Closed::of(&config);
+        let watch = Watch::new(config.traffic.arrivals, config.share);
         let mut engine = Self {
             kind_stream: Stream::new(config.seed, &format!("request-kinds/{share}")),
             endpoint_stream: Stream::new(config.seed, &format!("endpoints/{share}")),
@@ -115,11 +129,13 @@ impl Engine {
             views: vec![Vec::new(); clients],
             next_flush: Timestamp((config.start.second() + 1) * SECOND),
             config,
+            thread,
             poller,
             orders,
             news,
             recorder: Recorder::default(),
             next: None,
+            closed,
             slots: Vec::new(),
             free: Vec::new(),
             idle: VecDeque::new(),
@@ -129,6 +145,7 @@ impl Engine {
             open: 0,
             in_flight: 0,
             counts: Sample::default(),
+            watches: [watch.clone(), watch],
             scratch: Vec::new(),
             buffer: vec![0; READ_BYTES].into(),
         };
@@ -136,31 +153,46 @@ impl Engine {
         engine
     }
 
-    /// Runs until every owed request has its outcome.
-    pub(super) fn run(mut self) {
+    /// Runs until every owed request has its outcome; false if it cannot go on, which it has told.
+    pub(super) fn run(mut self) -> bool {
         let mut ready = Vec::new();
+        let mut last_ready = Timestamp::ZERO;
         loop {
             self.take_orders();
             let now = self.now();
             self.send_due(now);
+            self.send_closed(now);
             self.give_up(now);
             if now >= self.next_flush {
-                self.flush(now);
+                self.flush(now, false);
             }
-            if self.next.is_none() && self.in_flight == 0 && self.waiting.is_empty() {
-                self.flush(now);
-                self.tell(Update::Finished);
-                return;
+            if self.has_ended(now) {
+                self.flush(now, true);
+                return true;
             }
-            let wait = self.next_wake().since(self.now());
+            let now = self.now();
+            let is_eager = self.closed.is_some() && now.since(last_ready) < EAGER;
+            let wait = if is_eager { Nanos::ZERO } else { self.next_wake().since(now) };
             if let Err(error) = self.poller.wait(wait.to_std(), &mut ready) {
                 self.tell(Update::Broken(format!("waiting for sockets: {error}")));
-                return;
+                return false;
             }
             for event in &ready {
                 self.on_ready(*event);
             }
+            if !ready.is_empty() {
+                last_ready = self.now();
+            } else if is_eager {
+                std::thread::yield_now();
+            }
         }
+    }
+
+    fn has_ended(&self, now: Timestamp) -> bool {
+        self.next.is_none()
+            && self.closed.as_ref().is_none_or(|closed| closed.has_ended(now))
+            && self.in_flight == 0
+            && self.waiting.is_empty()
     }
 
     fn now(&self) -> Timestamp {
@@ -192,6 +224,7 @@ impl Engine {
 
     fn stop(&mut self) {
         self.next = None;
+        self.closed = None;
         for waiting in std::mem::take(&mut self.waiting) {
             self.recorder.unsent(Outcome::UnsentAborted, waiting.phase, waiting.scheduled);
         }
@@ -202,7 +235,8 @@ impl Engine {
         let deadlines =
             self.deadlines.iter().filter_map(|queue| queue.front()).map(|deadline| deadline.at);
         let waiting = self.waiting.front().map(|waiting| self.waits_until(waiting));
-        deadlines.chain(due).chain(waiting).fold(self.next_flush, Timestamp::min)
+        let closed = self.closed.as_ref().and_then(Closed::next_wake);
+        deadlines.chain(due).chain(waiting).chain(closed).fold(self.next_flush, Timestamp::min)
     }
 
     // Giving up.
@@ -241,26 +275,29 @@ impl Engine {
 
     // News.
 
-    fn flush(&mut self, now: Timestamp) {
+    fn flush(&mut self, now: Timestamp, is_last: bool) {
         self.next_flush = Timestamp((now.second() + 1) * SECOND);
         let (windows, failures) = self.recorder.drain();
-        let mut latency: Option<Box<hist::Hist>> = None;
-        for (_, _, part) in &windows {
-            let times = part.outcomes.get(&Outcome::Ok).and_then(|part| part.times.as_ref());
-            if let Some(times) = times {
-                let into = latency.get_or_insert_with(|| Box::new(hist::new()));
-                // Both have the record's bounds.
-                let _ = into.add(&times[0]);
-            }
-        }
+        let [scheduled, sent] = &self.watches;
+        let arrivals = is_last.then(|| {
+            let (scheduled, sent) = (scheduled.counts().clone(), sent.counts().clone());
+            Box::new(Arrivals { scheduled, sent })
+        });
         let sample = Sample {
             at: now,
+            sent_in: std::mem::take(&mut self.counts.sent_in),
+            arrivals,
             in_flight: self.in_flight,
             waiting: self.waiting.len() as u64,
             connections: self.open,
             engine_cpu: clock::thread_cpu_ns(),
             ..self.counts.clone()
         };
-        self.tell(Update::Second(Box::new(Second { windows, failures, sample, latency })));
+        self.tell(Update::Second(Box::new(Second {
+            thread: self.thread,
+            windows,
+            failures,
+            sample,
+        })));
     }
 }

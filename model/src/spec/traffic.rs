@@ -5,9 +5,10 @@ use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{time::Nanos, units::RatePerSec};
+use super::Phase;
+use crate::time::Nanos;
 
-/// The offered load: open loop, always.
+/// The offered load: open loop, but for `saturate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Traffic {
@@ -15,7 +16,11 @@ pub struct Traffic {
     #[serde(default)]
     pub arrivals: Arrivals,
     /// The rate over time, one phase after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<Phase>,
+    /// In place of `phases`: as many requests as so many connections get answered. A closed loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saturate: Option<Saturate>,
     /// What is asked for; `GET /work` (bundled service) or `GET /` (command) if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<RequestKind>,
@@ -32,6 +37,23 @@ pub struct Traffic {
     /// machine that the harness runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generators: Option<Generators>,
+    /// How many threads send, each its share, where this machine is the generator; by the rate if
+    /// not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
+}
+
+/// A closed loop: each connection sends its next request as soon as it has the answer to the one
+/// before. It finds the highest rate of the target; its latency is not that of an open system,
+/// since a slow answer holds back the requests that would have met the slowness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Saturate {
+    /// How many connections, over all threads.
+    pub connections: u32,
+    /// How long new requests are sent.
+    #[serde(rename = "for")]
+    pub for_: Nanos,
 }
 
 fn default_timeout() -> Nanos {
@@ -97,79 +119,6 @@ pub enum Arrivals {
     Poisson,
     /// Evenly.
     Constant,
-}
-
-/// One phase: exactly one of `hold` (with `for`) and `ramp` (with `over`).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Phase {
-    /// A name for objectives and reports; `hold-1`, `ramp-1`, `hold-2` ... if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// A constant rate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<RatePerSec>,
-    /// How long `hold` lasts.
-    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
-    pub for_: Option<Nanos>,
-    /// A linear change of the rate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ramp: Option<Ramp>,
-    /// How long `ramp` takes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub over: Option<Nanos>,
-}
-
-/// A linear change of the rate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Ramp {
-    /// The rate at the start; that of the phase before (or 0) if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<RatePerSec>,
-    /// The rate at the end.
-    pub to: RatePerSec,
-}
-
-/// The shape of a phase, checked.
-#[derive(Clone, Debug, PartialEq)]
-pub enum PhaseShape {
-    /// A constant rate.
-    Hold {
-        /// The rate.
-        rate: RatePerSec,
-        /// How long.
-        lasts: Nanos,
-    },
-    /// A linear change.
-    Ramp {
-        /// At the start; `None` goes on from the phase before.
-        from: Option<RatePerSec>,
-        /// At the end.
-        to: RatePerSec,
-        /// How long.
-        lasts: Nanos,
-    },
-}
-
-impl Phase {
-    /// The phase's shape.
-    ///
-    /// # Errors
-    /// Says which keys are missing or stand beside each other wrongly.
-    pub fn shape(&self) -> Result<PhaseShape, &'static str> {
-        match (self.hold, self.for_, &self.ramp, self.over) {
-            (Some(rate), Some(lasts), None, None) => Ok(PhaseShape::Hold { rate, lasts }),
-            (None, None, Some(ramp), Some(lasts)) => {
-                Ok(PhaseShape::Ramp { from: ramp.from, to: ramp.to, lasts })
-            }
-            (Some(_), None, None, None) => Err("`hold` needs `for`: {hold: 50/s, for: 20s}"),
-            (None, None, Some(_), None) => {
-                Err("`ramp` needs `over`: {ramp: {to: 200/s}, over: 5s}")
-            }
-            _ => Err("a phase is either {hold: 50/s, for: 20s} or {ramp: {to: 200/s}, over: 5s}"),
-        }
-    }
 }
 
 /// One kind of request. Exactly one of the methods names the path.

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 
 use highwater_model::{
     event::{Event, EventKind, MetricUnit},
-    spec::{PhaseShape, ResourceList, Scenario},
+    load::Profile,
+    spec::{ResourceList, Scenario},
     time::{SECOND, Timestamp},
 };
 
@@ -152,18 +153,9 @@ impl Usage<'_> {
 
 /// The instants at which the offered load rises.
 pub(super) fn rises(record: &RunRecord, traffic_start: Timestamp) -> Vec<Timestamp> {
-    let mut rate = 0.0;
-    let mut rises = Vec::new();
-    for (plan, phase) in record.header.phases.iter().zip(&record.header.scenario.traffic.phases) {
-        let Ok(shape) = phase.shape() else { continue };
-        let (first, last) = match shape {
-            PhaseShape::Hold { rate, .. } => (rate.0, rate.0),
-            PhaseShape::Ramp { from, to, .. } => (from.map_or(rate, |from| from.0), to.0),
-        };
-        if first.max(last) > rate {
-            rises.push(traffic_start + plan.start);
-        }
-        rate = last;
-    }
-    rises
+    // A scenario that was run has shapes.
+    let profile = Profile::new(&record.header.scenario.traffic);
+    profile
+        .map(|profile| profile.rises().map(|at| traffic_start + at).collect())
+        .unwrap_or_default()
 }

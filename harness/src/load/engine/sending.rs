@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use highwater_model::{
+    load::Arrival,
     outcome::{Failure, Outcome, OutcomeGroup},
     time::{Nanos, Timestamp},
 };
@@ -26,7 +27,12 @@ impl Engine {
             self.next = self.next_arrival();
             self.recorder.owed(scheduled, arrival.phase);
             self.counts.owed += 1;
-            let kind = request::choose(&self.config.kinds, &mut self.kind_stream);
+            self.watches[0].see(self.config.schedule.profile(), arrival, arrival.at);
+            let own = request::own_kinds(&self.config.traffic);
+            let kind = match arrival.kind {
+                Some(kind) => own as u16 + kind as u16,
+                None => request::choose(&self.config.kinds[..own], &mut self.kind_stream),
+            };
             let waiting = Waiting { number: arrival.number, phase: arrival.phase, kind, scheduled };
             if !self.waiting.is_empty() || !self.send(waiting) {
                 self.waiting.push_back(waiting);
@@ -37,16 +43,7 @@ impl Engine {
     /// Sends the request if a connection is free or may be opened.
     pub(super) fn send(&mut self, request: Waiting) -> bool {
         if let Some(slot) = self.take_idle() {
-            let now = self.now();
-            if let Some(conn) = &mut self.slots[slot] {
-                let State::Idle { since } = conn.state else {
-                    unreachable!("only idle ones are taken")
-                };
-                conn.state = State::Busy;
-                conn.attempt = Some(attempt(request, now, now.since(since)));
-                self.began(slot, request, now);
-                self.write_request(slot);
-            }
+            self.send_on(slot, request, self.now());
             return true;
         }
         if self.open >= u64::from(self.config.traffic.max_connections) {
@@ -56,12 +53,42 @@ impl Engine {
         true
     }
 
+    /// Sends the request that a closed loop owes at this very instant; it has a connection each.
+    pub(super) fn send_now(&mut self, request: Waiting, now: Timestamp) {
+        match self.take_idle() {
+            Some(slot) => self.send_on(slot, request, now),
+            None => self.open_and_send(request),
+        }
+    }
+
+    fn send_on(&mut self, slot: usize, request: Waiting, now: Timestamp) {
+        let Some(conn) = &mut self.slots[slot] else { return };
+        let State::Idle { since } = conn.state else { unreachable!("only idle ones are taken") };
+        conn.state = State::Busy;
+        conn.attempt = Some(attempt(request, now, now.since(since)));
+        self.began(slot, request, now);
+        self.write_request(slot);
+    }
+
     pub(super) fn began(&mut self, slot: usize, request: Waiting, now: Timestamp) {
-        self.counts.sent += 1;
+        self.note_sent(request, now);
         self.in_flight += 1;
         let kind = usize::from(request.kind);
         let at = now + self.config.kinds[kind].timeout;
         self.deadlines[kind].push_back(Deadline { at, slot, number: request.number });
+    }
+
+    /// Counts a request as sent at `now`.
+    fn note_sent(&mut self, request: Waiting, now: Timestamp) {
+        self.counts.sent += 1;
+        match self.counts.sent_in.last_mut() {
+            Some((second, n)) if *second == now.second() => *n += 1,
+            _ => self.counts.sent_in.push((now.second(), 1)),
+        }
+        let start = self.config.start;
+        let Waiting { number, phase, scheduled, .. } = request;
+        let planned = Arrival { at: scheduled.since(start), phase, number, kind: None };
+        self.watches[1].see(self.config.schedule.profile(), planned, now.since(start));
     }
 
     pub(super) fn take_idle(&mut self) -> Option<usize> {
@@ -120,7 +147,9 @@ impl Engine {
     /// Pod, client and address of a new connection; the client whose view is empty as an error.
     pub(super) fn choose_address(&mut self) -> Result<Chosen, Option<u32>> {
         match &self.config.route {
-            Route::Proxy(address) | Route::Service(address) => Ok((None, None, *address)),
+            Route::Proxy(address) | Route::Service(address) | Route::Url(address) => {
+                Ok((None, None, *address))
+            }
             Route::Endpoints { clients } => {
                 let client = self.next_client;
                 self.next_client = (client + 1) % (*clients).max(1);
@@ -155,7 +184,7 @@ impl Engine {
         if outcome.group() == OutcomeGroup::Unsent {
             self.recorder.unsent(outcome, request.phase, request.scheduled);
         } else {
-            self.counts.sent += 1;
+            self.note_sent(request, now);
             self.recorder.ended(outcome, request.phase, times);
         }
         self.recorder.failure(Failure {
@@ -175,6 +204,7 @@ impl Engine {
             request_id: None,
             consumer: client,
         });
+        self.rest(times.ended);
     }
 
     pub(super) fn write_request(&mut self, slot: usize) {

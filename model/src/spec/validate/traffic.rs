@@ -1,10 +1,20 @@
 //! Phases and requests.
 
-use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec,
+    vec::Vec,
+};
 
-use super::{CONNECTIONS_MAX, GENERATORS_MAX, LENGTH_MAX, Problems, REQUESTS_MAX, check_name};
+use super::{
+    CONNECTIONS_MAX, ENTRIES_MAX, GENERATORS_MAX, LENGTH_MAX, Problems, REQUESTS_MAX, THREADS_MAX,
+    check_name,
+};
 use crate::{
-    spec::{Generators, Header, PhaseShape, RequestKind, Traffic},
+    load::Profile,
+    spec::{Generators, Header, Phase, RequestKind, TRACE_REQUESTS_MAX, Traffic},
     time::Nanos,
 };
 
@@ -14,6 +24,12 @@ const LINE_BYTES_MAX: usize = 8 << 10;
 const HEADERS_BYTES_MAX: usize = 16 << 10;
 /// The longest body, sent or expected; it is held in memory once per kind.
 const BODY_BYTES_MAX: usize = 1 << 20;
+/// The most points of all curves: the first line of a record holds them.
+const POINTS_MAX: usize = 200_000;
+/// The most kinds of requests of all traces.
+const TRACED_KINDS_MAX: usize = 20_000;
+/// How many levels of parts a phase may have.
+const PARTS_DEEP_MAX: usize = 8;
 /// The headers that the load engine writes itself.
 const OWN_HEADERS: [&str; 4] = ["host", "content-length", "connection", "transfer-encoding"];
 
@@ -21,47 +37,55 @@ const OWN_HEADERS: [&str; 4] = ["host", "content-length", "connection", "transfe
 /// none is given.
 ///
 /// *Behaviour*: the number counts all phases of that shape, named ones too, so that naming one
-/// phase does not rename the others. A phase without a shape counts by the key it has.
+/// phase does not rename the others. A phase without a shape counts as a hold.
 pub fn phase_names(traffic: &Traffic) -> Vec<String> {
-    let (mut holds, mut ramps) = (0, 0);
+    if traffic.saturate.is_some() {
+        return vec!["saturate".into()];
+    }
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut names = Vec::with_capacity(traffic.phases.len());
     for phase in &traffic.phases {
-        let (shape, count) =
-            if phase.ramp.is_some() { ("ramp", &mut ramps) } else { ("hold", &mut holds) };
+        let kind = phase.kinds().next().unwrap_or("hold");
+        let count = counts.entry(kind).or_default();
         *count += 1;
-        names.push(phase.name.clone().unwrap_or_else(|| format!("{shape}-{count}")));
+        names.push(phase.name.clone().unwrap_or_else(|| format!("{kind}-{count}")));
     }
     names
 }
 
-/// How long the traffic lasts: the sum of its phases; saturates.
+/// How long the traffic lasts: the sum of its phases, which saturates; or `saturate`'s length.
 pub fn total_length(traffic: &Traffic) -> Nanos {
-    traffic
-        .phases
-        .iter()
-        .filter_map(|phase| phase.for_.or(phase.over))
-        .fold(Nanos::ZERO, |sum, lasts| sum + lasts)
+    if let Some(saturate) = traffic.saturate {
+        return saturate.for_;
+    }
+    let lengths = traffic.phases.iter().filter_map(Phase::length);
+    lengths.fold(Nanos::ZERO, |sum, lasts| sum + lasts)
 }
 
-/// How many requests the traffic owes on average: the area below the rate over time. Phases
-/// without a shape count as nothing.
-pub fn expected_requests(traffic: &Traffic) -> f64 {
-    let (mut expected, mut before) = (0.0, 0.0);
-    for shape in traffic.phases.iter().filter_map(|phase| phase.shape().ok()) {
-        let (from, to, lasts) = match shape {
-            PhaseShape::Hold { rate, lasts } => (rate.0, rate.0, lasts),
-            PhaseShape::Ramp { from, to, lasts } => {
-                (from.map_or(before, |rate| rate.0), to.0, lasts)
-            }
-        };
-        expected += (from + to) / 2.0 * lasts.as_secs_f64();
-        before = to;
-    }
-    expected
+/// How many requests the traffic owes on average: the area below the rate over time.
+///
+/// # Errors
+/// As [`Profile::new`].
+pub fn expected_requests(traffic: &Traffic) -> Result<f64, (usize, &'static str)> {
+    Profile::new(traffic).map(|profile| profile.expected())
 }
 
 pub(super) fn check(found: &mut Problems, traffic: &Traffic) {
-    check_phases(found, traffic);
+    match &traffic.saturate {
+        None => check_phases(found, traffic),
+        Some(_) if !traffic.phases.is_empty() => {
+            found.add("traffic.saturate", "stands beside `phases`; a run is one or the other");
+        }
+        Some(saturate) => {
+            let connections = saturate.connections;
+            found.check_within("traffic.saturate.connections", connections, 1, CONNECTIONS_MAX);
+            found.check_span_above_zero("traffic.saturate.for", saturate.for_);
+        }
+    }
+    if let Some(threads) = traffic.threads {
+        let connections = traffic.saturate.map_or(traffic.max_connections, |it| it.connections);
+        found.check_within("traffic.threads", threads, 1, THREADS_MAX.min(connections.max(1)));
+    }
     found.check_entries("traffic.requests", traffic.requests.len());
     for (index, request) in traffic.requests.iter().enumerate() {
         check_request(found, &format!("traffic.requests[{index}]"), request);
@@ -80,20 +104,16 @@ fn check_phases(found: &mut Problems, traffic: &Traffic) {
         return;
     }
     found.check_entries("traffic.phases", traffic.phases.len());
+    let before = found.0.len();
     for (index, phase) in traffic.phases.iter().enumerate() {
         let path = format!("traffic.phases[{index}]");
-        if let Err(problem) = phase.shape() {
-            found.add(path.as_str(), problem);
-        }
         if let Some(name) = &phase.name {
             check_name(found, &format!("{path}.name"), name);
         }
-        for (key, span) in [("for", phase.for_), ("over", phase.over)] {
-            if let Some(span) = span {
-                found.check_span_above_zero(format!("{path}.{key}"), span);
-            }
-        }
+        check_shape(found, &path, phase, PARTS_DEEP_MAX);
     }
+    check_data(found, traffic);
+    let are_sound = found.0.len() == before;
     let mut seen = BTreeSet::new();
     for (index, name) in phase_names(traffic).into_iter().enumerate() {
         if let Some(name) = seen.replace(name) {
@@ -105,14 +125,72 @@ fn check_phases(found: &mut Problems, traffic: &Traffic) {
     if length > LENGTH_MAX {
         found.add("traffic.phases", format!("last {length} in all; {LENGTH_MAX} is the most"));
     }
-    let expected = expected_requests(traffic);
-    if expected > REQUESTS_MAX {
-        found.add(
+    if !are_sound || length > LENGTH_MAX {
+        return;
+    }
+    match expected_requests(traffic) {
+        Err((index, problem)) => found.add(format!("traffic.phases[{index}]"), problem),
+        Ok(expected) if expected > REQUESTS_MAX => found.add(
             "traffic.phases",
             format!("owe about {expected:.3e} requests; {REQUESTS_MAX:e} is the most"),
+        ),
+        Ok(0.0) => {
+            found.add("traffic.phases", "owe no request at all; give one a rate above 0/s");
+        }
+        Ok(_) => {}
+    }
+}
+
+/// What was read from files, or written as points, of all phases together.
+fn check_data(found: &mut Problems, traffic: &Traffic) {
+    let points: usize = traffic.phases.iter().map(curve_points).sum();
+    if points > POINTS_MAX {
+        let message = format!("have curves of {points} points; {POINTS_MAX} in all are the most");
+        found.add("traffic.phases", message);
+    }
+    let data = traffic.phases.iter().filter_map(|phase| phase.trace.as_ref()?.data.as_ref());
+    let (kinds, requests) =
+        data.fold((0, 0), |sum, data| (sum.0 + data.kinds.len(), sum.1 + data.requests));
+    if kinds > TRACED_KINDS_MAX || requests > TRACE_REQUESTS_MAX {
+        let message = format!(
+            "have traces of {requests} requests of {kinds} kinds; {TRACE_REQUESTS_MAX} of \
+             {TRACED_KINDS_MAX} in all are the most"
         );
-    } else if expected == 0.0 && traffic.phases.iter().all(|phase| phase.shape().is_ok()) {
-        found.add("traffic.phases", "owe no request at all; give one a rate above 0/s");
+        found.add("traffic.phases", message);
+    }
+}
+
+fn curve_points(phase: &Phase) -> usize {
+    let own = phase.curve.as_ref().map_or(0, |curve| curve.points.len());
+    own + phase.sum.iter().chain(&phase.product).map(curve_points).sum::<usize>()
+}
+
+/// A phase, or (below the top) a part of one; `deep`: how many levels of parts it may have.
+fn check_shape(found: &mut Problems, path: &str, phase: &Phase, deep: usize) {
+    if let Some((key, problem)) = phase.fault(deep < PARTS_DEEP_MAX) {
+        let separator = if key.is_empty() { "" } else { "." };
+        found.add(format!("{path}{separator}{key}"), problem);
+    }
+    let above_zero = [("for", phase.for_), ("over", phase.over)];
+    for (key, span) in above_zero.into_iter().filter_map(|(key, span)| Some((key, span?))) {
+        found.check_span_above_zero(format!("{path}.{key}"), span);
+    }
+    if let Some(at) = phase.at {
+        found.check_span(format!("{path}.at"), at);
+    }
+    if let Some(data) = phase.trace.as_ref().and_then(|trace| trace.data.as_ref()) {
+        for (index, request) in data.kinds.iter().enumerate().take(ENTRIES_MAX) {
+            check_request(found, &format!("{path}.trace.data.kinds[{index}]"), request);
+        }
+    }
+    for (key, parts) in [("sum", &phase.sum), ("product", &phase.product)] {
+        for (index, part) in parts.iter().enumerate() {
+            let path = format!("{path}.{key}[{index}]");
+            match deep.checked_sub(1) {
+                Some(deep) => check_shape(found, &path, part, deep),
+                None => found.add(path, "is a part of parts of parts, deeper than 8 levels"),
+            }
+        }
     }
 }
 
