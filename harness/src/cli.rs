@@ -93,6 +93,9 @@ enum Command {
     /// The parent of one pod's process
     #[command(hide = true)]
     PodShim {
+        /// The most bytes that the pod may have resident
+        #[arg(long)]
+        memory: Option<u64>,
         /// The pod's command
         #[arg(last = true, required = true)]
         command: Vec<String>,
@@ -144,6 +147,12 @@ pub struct RunArgs {
     /// Override the seed
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Show the run on the whole terminal while it goes on
+    ///
+    /// Rates, latency, replicas, pods, failures by outcome, and what happens. `q` and Ctrl-C end the
+    /// run early. Without a terminal on stderr, plain lines tell of it as ever.
+    #[arg(long)]
+    pub tui: bool,
     /// Why this backend and not the one that was wanted: said first, and in the report
     #[arg(long, value_name = "TEXT", hide = true)]
     pub because: Option<String>,
@@ -198,6 +207,8 @@ pub enum BackendArg {
     Local,
     /// A cluster
     Kube,
+    /// Virtual time: seconds for a day
+    Sim,
 }
 
 #[derive(Debug, clap::Args)]
@@ -285,7 +296,7 @@ pub fn main() -> ExitCode {
         Command::Init { command } => init::main(&command),
         Command::SignalChild { signal, of } => init::signal_child(signal, of),
         Command::Generator(args) => generator::main_with(args),
-        Command::PodShim { command } => shim::main(&command),
+        Command::PodShim { memory, command } => shim::main(&command, memory),
         Command::PodExec { parent, command } => shim::exec(parent, &command),
     }
 }

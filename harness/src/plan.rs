@@ -68,13 +68,19 @@ impl Plan {
             PlanError::Invalid { path: format!("traffic.phases[{index}]"), message: message.into() }
         })?;
         let names = validate::phase_names(&scenario.traffic);
+        let closed = scenario.traffic.saturate.map(|saturate| (Nanos::ZERO, saturate.for_));
         let phases = names
             .into_iter()
-            .zip(profile.phases())
+            .zip(profile.phases().chain(closed))
             .map(|(name, (start, end))| PhasePlan { name, start, end })
             .collect();
         let actions = actions(&scenario);
         Ok(Self { scenario, profile, phases, actions })
+    }
+
+    /// How long the traffic lasts.
+    pub fn lasts(&self) -> Nanos {
+        self.phases.last().map_or(Nanos::ZERO, |phase| phase.end)
     }
 
     /// What its record begins with.

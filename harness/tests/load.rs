@@ -8,7 +8,10 @@ use std::{
     collections::BTreeMap,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,7 +23,7 @@ use highwater::{
 use highwater_model::{
     load::{Profile, Schedule, Share},
     outcome::{Failure, Outcome},
-    spec::{Arrivals, Expect, Phase, RequestKind, Traffic},
+    spec::{Arrivals, Expect, Phase, RequestKind, Saturate, Traffic},
     time::Nanos,
     units::RatePerSec,
 };
@@ -41,6 +44,7 @@ struct Lab {
     route: Option<Route>,
     share: Share,
     stop_after: Option<Duration>,
+    threads: u32,
 }
 
 impl Lab {
@@ -59,6 +63,8 @@ impl Lab {
             keep_alive: true,
             max_connections: 1000,
             generators: None,
+            saturate: None,
+            threads: None,
         };
         Self {
             traffic,
@@ -66,6 +72,7 @@ impl Lab {
             route: None,
             share: Share::WHOLE,
             stop_after: None,
+            threads: 1,
         }
     }
 
@@ -85,7 +92,7 @@ impl Lab {
         let clock = RunClock::start();
         let start = clock.now() + Nanos::from_millis(20);
         let clients = self.views.len() as u32;
-        let mut handle = load::start(load::Config {
+        let config = load::Config {
             clock,
             start,
             schedule: Schedule::new(Profile::new(&self.traffic).unwrap(), self.traffic.arrivals, 1),
@@ -95,8 +102,8 @@ impl Lab {
             route: self.route.unwrap_or(Route::Endpoints { clients }),
             proxy_clock: clock,
             seed: 1,
-        })
-        .unwrap();
+        };
+        let mut handle = load::start_on(config, self.threads).unwrap();
         for (client, endpoints) in self.views.into_iter().enumerate() {
             handle.order(Control::View { client: client as u32, endpoints });
         }
@@ -132,7 +139,7 @@ impl Seen {
             for (outcome, outcomes) in part.outcomes {
                 *self.outcomes.entry(outcome).or_default() += outcomes.n;
                 if let Some(times) = outcomes.times {
-                    let [latency, _, lag] = *times;
+                    let [latency, _, lag] = &*times;
                     self.latency.add(latency).unwrap();
                     self.lag.add(lag).unwrap();
                 }
@@ -516,4 +523,77 @@ fn a_stall_of_the_server_is_in_the_latency_of_every_request_that_it_held_up() {
         seen.latency.len() as f64 * (1.0 - seen.latency.percentile_below(500_000_000) / 100.0);
     assert!((40.0..=70.0).contains(&over_half), "{over_half} requests above 500 ms");
     assert!(seen.latency.max() >= 990_000_000);
+}
+
+/// What a closed loop over `connections` did in `millis` on `threads`.
+fn saturated(address: SocketAddr, connections: u32, threads: u32, millis: u64) -> Seen {
+    let mut lab = Lab::new(address, 1);
+    lab.traffic.phases.clear();
+    lab.traffic.saturate = Some(Saturate { connections, for_: Nanos::from_millis(millis) });
+    lab.route = Some(Route::Url(address));
+    lab.threads = threads;
+    lab.run()
+}
+
+#[test]
+fn a_closed_loop_sends_on_each_connection_as_soon_as_it_has_an_answer() {
+    let slow = || {
+        let (open, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let counted = most.clone();
+        let address = serve(move |mut stream| {
+            counted.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            while read_request(&mut stream) {
+                std::thread::sleep(Duration::from_millis(20));
+                if stream.write_all(OK).is_err() {
+                    break;
+                }
+            }
+            open.fetch_sub(1, Ordering::SeqCst);
+        });
+        (address, most)
+    };
+    for (connections, threads) in [(1, 1), (7, 1), (7, 3)] {
+        let (address, most) = slow();
+        let seen = saturated(address, connections, threads, 500);
+        seen.all(Outcome::Ok);
+        assert_eq!(most.load(Ordering::SeqCst), connections, "that many, and kept");
+        // Never more than one at a time on each: 500 ms / 20 ms, and the one at the end.
+        let most = u64::from(connections) * 26;
+        assert!((u64::from(connections)..=most).contains(&seen.owed), "{} owed", seen.owed);
+        assert!(seen.latency.min() >= 20_000_000 - 100_000, "{}", seen.latency.min());
+        assert_eq!(seen.lag.max(), seen.lag.min(), "nothing is late in a closed loop");
+    }
+}
+
+#[test]
+fn a_closed_loop_rests_where_nobody_answers() {
+    let address = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let seen = saturated(address, 4, 1, 300);
+    seen.all(Outcome::ConnectRefused);
+    // Ten milliseconds from each to the next.
+    assert!((4..=4 * 31).contains(&seen.owed), "{} owed", seen.owed);
+    assert!(seen.failures.iter().all(|failure| failure.pod.is_none()));
+}
+
+#[test]
+fn a_closed_loop_goes_on_over_connections_that_are_closed_after_each_answer() {
+    let address =
+        answer_and_close(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    let seen = saturated(address, 3, 1, 200);
+    seen.all(Outcome::Ok);
+    assert!(seen.owed > 6, "{} owed", seen.owed);
+}
+
+#[test]
+fn threads_owe_together_what_one_owes() {
+    for threads in [1, 3] {
+        let mut lab = Lab::new(answer(OK), 400);
+        lab.threads = threads;
+        let seen = lab.run();
+        seen.all(Outcome::Ok);
+        assert_eq!((seen.owed, seen.latency.len(), seen.lag.len()), (400, 400, 400));
+    }
 }

@@ -532,7 +532,7 @@ pub enum DeleteReason {
     Unknown,
 }
 
-/// A signal of the termination sequence or of a `kill`.
+/// A signal of the termination sequence, of a `kill` or of a `freeze`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Signal {
@@ -540,6 +540,40 @@ pub enum Signal {
     Sigterm,
     /// Ends at once.
     Sigkill,
+    /// As Ctrl-C.
+    Sigint,
+    /// As a terminal that is gone.
+    Sighup,
+    /// As Ctrl-\.
+    Sigquit,
+    /// As `abort`.
+    Sigabrt,
+    /// The program's own meaning.
+    Sigusr1,
+    /// The program's own meaning.
+    Sigusr2,
+    /// Freezes.
+    Sigstop,
+    /// Thaws.
+    Sigcont,
+}
+
+impl Signal {
+    /// The name without `SIG`, as `kill` takes it.
+    pub const fn short_name(self) -> &'static str {
+        match self {
+            Self::Sigterm => "TERM",
+            Self::Sigkill => "KILL",
+            Self::Sigint => "INT",
+            Self::Sighup => "HUP",
+            Self::Sigquit => "QUIT",
+            Self::Sigabrt => "ABRT",
+            Self::Sigusr1 => "USR1",
+            Self::Sigusr2 => "USR2",
+            Self::Sigstop => "STOP",
+            Self::Sigcont => "CONT",
+        }
+    }
 }
 
 /// What the target says of itself, in the words of its JSON lines.

@@ -12,18 +12,25 @@
 //! 2. the scenario as plain data: [`spec`]
 //! 3. rate profiles and arrival processes: [`load`]
 //! 4. Deployment, ReplicaSet, probes, pods, endpoints, joined into one machine: [`cluster`]
-//! 5. the one vocabulary that every backend records: [`outcome`], [`event`]
+//! 5. the HorizontalPodAutoscaler: [`hpa`]; how metrics reach it: [`metrics`]; both, joined with a
+//!    cluster: [`autoscaling`]
+//! 6. a whole run in virtual time: [`sim`]
+//! 7. the one vocabulary that every backend records: [`outcome`], [`event`]
 #![no_std]
 
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod autoscaling;
 pub mod cluster;
 pub mod event;
+pub mod hpa;
 pub mod load;
+pub mod metrics;
 pub mod outcome;
 pub mod rng;
+pub mod sim;
 pub mod spec;
 pub mod time;
 pub mod units;

@@ -54,6 +54,12 @@ pub struct Args {
     /// After how long an idle connection is closed
     #[arg(long, default_value = "120s", value_parser = duration::parse)]
     pub idle_timeout: Duration,
+    /// Requests of /work that are worked on at once; the others wait
+    #[arg(long)]
+    pub workers: Option<std::num::NonZeroU32>,
+    /// A folder in which a file of a dependency's name says that it is out
+    #[arg(long)]
+    pub outages: Option<std::path::PathBuf>,
     /// Wrong behaviours, separated by commas
     #[arg(long, value_delimiter = ',')]
     pub misbehave: Vec<Misbehaviour>,
@@ -89,12 +95,9 @@ impl FromStr for Dependency {
 /// Settings that contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// This build cannot do it.
-    #[error("the wrong behaviour `{0}` is not implemented yet")]
-    NotImplemented(Misbehaviour),
     /// It could not show.
-    #[error("`ready-before-listening` shows only with a health port; give --health-port")]
-    NeedsHealthPort,
+    #[error("`{0}` shows only with a health port; give --health-port")]
+    NeedsHealthPort(Misbehaviour),
     /// Not a header value.
     #[error("the pod name {0:?} cannot be a header's value")]
     PodName(String),
@@ -112,13 +115,10 @@ impl Args {
     /// # Errors
     /// The first contradiction.
     pub fn check(&self) -> Result<(), SettingsError> {
-        if let Some(other) = self.misbehave.iter().find(|how| !how.is_implemented()) {
-            return Err(SettingsError::NotImplemented(*other));
-        }
-        if self.misbehave.contains(&Misbehaviour::ReadyBeforeListening)
-            && self.health_port.is_none()
-        {
-            return Err(SettingsError::NeedsHealthPort);
+        let lacks_port =
+            |how: &&Misbehaviour| how.needs_health_port() && self.health_port.is_none();
+        if let Some(how) = self.misbehave.iter().find(lacks_port) {
+            return Err(SettingsError::NeedsHealthPort(*how));
         }
         if hyper::header::HeaderValue::from_str(&self.pod_name).is_err() {
             return Err(SettingsError::PodName(self.pod_name.clone()));

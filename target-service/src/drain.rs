@@ -47,8 +47,14 @@ pub enum Input {
 pub enum Effect {
     /// `/readyz` fails from now on.
     FailReadiness,
+    /// The drain has begun: told, and nothing else.
+    StartDrain,
     /// Every answer says `Connection: close` from now on.
     AnnounceClose,
+    /// Accept no connection any more, with the listener open: the kernel queues what comes.
+    StopAccepting,
+    /// Do something else that lets nothing be served meanwhile.
+    Block,
     /// `/work` answers 503 from now on.
     RefuseWork,
     /// Accept what waits, then say [`Input::QueueEmptied`].
@@ -134,7 +140,7 @@ impl Machine {
 
     /// When [`Self::advance`] has something to do; nanoseconds on the caller's clock.
     pub fn next_deadline(&self) -> Option<u64> {
-        let deadline = self.signal_at.saturating_add(self.config.deadline_ns);
+        let deadline = self.deadline();
         match self.stage {
             Stage::Delaying { until } => Some(until.min(deadline)),
             Stage::Finishing { silent_until } => {
@@ -149,12 +155,9 @@ impl Machine {
         if self.next_deadline().is_none_or(|at| at > now) {
             return Vec::new();
         }
-        let deadline = self.signal_at.saturating_add(self.config.deadline_ns);
+        let deadline = self.deadline();
         match self.stage {
-            Stage::Delaying { .. } => {
-                self.stage = Stage::Emptying;
-                vec![Effect::EmptyQueue]
-            }
+            Stage::Delaying { .. } => self.end_delay(now),
             Stage::Finishing { .. } if now >= deadline => {
                 self.stage = Stage::Cancelled;
                 vec![Effect::Cancel]
@@ -173,15 +176,7 @@ impl Machine {
             (Stage::Done, _) => Vec::new(),
             (_, Input::Impatience) => self.exit(130),
             (Stage::Serving, Input::Signal) => self.begin(now),
-            (Stage::Emptying, Input::QueueEmptied) => {
-                let silent_until = now.saturating_add(self.config.first_request_ns);
-                self.stage = Stage::Finishing { silent_until: Some(silent_until) };
-                let mut effects = vec![Effect::CloseListener, Effect::CloseIdle];
-                if self.are_connections_gone {
-                    effects.extend(self.close_dependency(0));
-                }
-                effects
-            }
+            (Stage::Emptying, Input::QueueEmptied) => self.close(now),
             (Stage::Finishing { .. } | Stage::Cancelled, Input::ConnectionsGone) => {
                 self.close_dependency(0)
             }
@@ -201,16 +196,53 @@ impl Machine {
         if self.misbehaves(Misbehaviour::ExitOnSigterm) {
             return self.exit(143);
         }
-        self.signal_at = now;
-        let mut effects = vec![Effect::FailReadiness, Effect::AnnounceClose];
-        if self.misbehaves(Misbehaviour::RefuseWhileDraining) {
-            effects.push(Effect::RefuseWork);
+        if self.misbehaves(Misbehaviour::BlockingCleanup) {
+            return [vec![Effect::Block], self.exit(0)].concat();
         }
+        self.signal_at = now;
+        let steps = [
+            (Effect::FailReadiness, !self.misbehaves(Misbehaviour::StayReady)),
+            (Effect::StartDrain, true),
+            (Effect::AnnounceClose, !self.misbehaves(Misbehaviour::NoConnectionClose)),
+            (Effect::RefuseWork, self.misbehaves(Misbehaviour::RefuseWhileDraining)),
+            (Effect::StopAccepting, self.misbehaves(Misbehaviour::DropAcceptQueue)),
+        ];
+        let wanted = steps.into_iter().filter(|(_, is_wanted)| *is_wanted);
+        let mut effects: Vec<Effect> = wanted.map(|(step, _)| step).collect();
         if self.misbehaves(Misbehaviour::CloseListenerFirst) || self.config.delay_ns == 0 {
-            self.stage = Stage::Emptying;
-            effects.push(Effect::EmptyQueue);
+            effects.extend(self.end_delay(now));
         } else {
             self.stage = Stage::Delaying { until: now.saturating_add(self.config.delay_ns) };
+        }
+        effects
+    }
+
+    fn deadline(&self) -> u64 {
+        if self.misbehaves(Misbehaviour::EndlessDrain) {
+            return u64::MAX;
+        }
+        self.signal_at.saturating_add(self.config.deadline_ns)
+    }
+
+    fn end_delay(&mut self, now: u64) -> Vec<Effect> {
+        if self.misbehaves(Misbehaviour::DropAcceptQueue) {
+            return self.close(now);
+        }
+        self.stage = Stage::Emptying;
+        vec![Effect::EmptyQueue]
+    }
+
+    fn close(&mut self, now: u64) -> Vec<Effect> {
+        // Who announces nothing waits for its clients to close.
+        let waits = self.misbehaves(Misbehaviour::NoConnectionClose);
+        let silent_until = now.saturating_add(self.config.first_request_ns);
+        self.stage = Stage::Finishing { silent_until: (!waits).then_some(silent_until) };
+        let mut effects = vec![Effect::CloseListener];
+        if !waits {
+            effects.push(Effect::CloseIdle);
+        }
+        if self.are_connections_gone {
+            effects.extend(self.close_dependency(0));
         }
         effects
     }
@@ -261,7 +293,7 @@ mod tests {
         let mut machine = machine(&[]);
         assert_eq!(
             machine.handle(10 * S, Input::Signal),
-            [Effect::FailReadiness, Effect::AnnounceClose]
+            [Effect::FailReadiness, Effect::StartDrain, Effect::AnnounceClose]
         );
         assert_eq!(machine.next_deadline(), Some(15 * S));
         assert_eq!(machine.advance(15 * S - 1), []);
@@ -316,11 +348,43 @@ mod tests {
     fn each_wrong_behaviour_changes_its_own_step_only() {
         use Misbehaviour as M;
         let first = |how| machine(&[how]).handle(0, Input::Signal);
-        let right = [Effect::FailReadiness, Effect::AnnounceClose];
+        let right = [Effect::FailReadiness, Effect::StartDrain, Effect::AnnounceClose];
         assert_eq!(first(M::ExitOnSigterm), [Effect::Exit { code: 143 }]);
         assert_eq!(first(M::CloseListenerFirst), [&right[..], &[Effect::EmptyQueue]].concat());
         assert_eq!(first(M::RefuseWhileDraining), [&right[..], &[Effect::RefuseWork]].concat());
         assert_eq!(first(M::ReadyBeforeListening), right);
+        assert_eq!(first(M::StayReady), right[1..]);
+        assert_eq!(first(M::NoConnectionClose), right[..2]);
+        assert_eq!(first(M::BlockingCleanup), [Effect::Block, Effect::Exit { code: 0 }]);
+        assert_eq!(first(M::DropAcceptQueue), [&right[..], &[Effect::StopAccepting]].concat());
+        assert_eq!(first(M::EndlessDrain), right);
+    }
+
+    #[test]
+    fn who_drops_its_queue_closes_the_listener_without_emptying_it() {
+        let mut machine = machine(&[Misbehaviour::DropAcceptQueue]);
+        machine.handle(0, Input::Signal);
+        assert_eq!(machine.advance(5 * S), [Effect::CloseListener, Effect::CloseIdle]);
+    }
+
+    #[test]
+    fn who_announces_no_close_waits_for_its_clients_until_its_deadline() {
+        let mut machine = machine(&[Misbehaviour::NoConnectionClose]);
+        machine.handle(0, Input::Signal);
+        machine.advance(5 * S);
+        assert_eq!(machine.handle(5 * S, Input::QueueEmptied), [Effect::CloseListener]);
+        assert_eq!(machine.advance(29 * S), []);
+        assert_eq!(machine.advance(30 * S), [Effect::Cancel]);
+    }
+
+    #[test]
+    fn an_endless_drain_has_no_deadline() {
+        let mut machine = machine(&[Misbehaviour::EndlessDrain]);
+        machine.handle(S, Input::Signal);
+        machine.advance(6 * S);
+        machine.handle(6 * S, Input::QueueEmptied);
+        assert_eq!(machine.advance(7 * S), [Effect::CloseSilent]);
+        assert_eq!(machine.advance(u64::MAX - 1), []);
     }
 
     #[test]

@@ -47,16 +47,9 @@ misbehaviours! {
 }
 
 impl Misbehaviour {
-    /// Whether this build can do it.
-    pub const fn is_implemented(self) -> bool {
-        matches!(
-            self,
-            Self::ExitOnSigterm
-                | Self::CloseListenerFirst
-                | Self::ReadyBeforeListening
-                | Self::RefuseWhileDraining
-                | Self::SelfScaling
-        )
+    /// Whether it can only show where probes have a port of their own.
+    pub const fn needs_health_port(self) -> bool {
+        matches!(self, Self::ReadyBeforeListening | Self::BindLoopback)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is served: `/work`, the probes' paths, `/metrics`.
+//! What is served: `/work`, the probes' paths, `/prestop` for a hook, `/metrics`.
 
 use std::{
     convert::Infallible,
@@ -16,12 +16,16 @@ use hyper::{
     header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue},
 };
 use rand_xoshiro::Xoshiro256PlusPlus;
+use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::{
     duration::Distribution,
     lifecycle::{Feed, mono_ns},
     metrics::Metrics,
+    misbehave::Misbehaviour,
     work::{self, Answer, Work},
+    wrong::Wrong,
 };
 
 /// The largest request body that is read (and thrown away).
@@ -50,6 +54,10 @@ pub struct App {
     pub closing: AtomicBool,
     /// `/work` answers 503.
     pub refusing: AtomicBool,
+    /// Turns of `/work`, if only so many are worked on at once.
+    pub workers: Option<Semaphore>,
+    /// The wrong behaviours.
+    pub wrong: Wrong,
     /// The drain machine's state.
     pub state: Mutex<&'static str>,
 }
@@ -65,6 +73,7 @@ pub async fn serve(
 ) -> Result<Response<Answer>, Infallible> {
     let began = mono_ns();
     let in_flight = (!on_health_port).then(|| app.metrics.begin());
+    let under_way = (request.uri().path() == "/work").then(|| app.wrong.begin());
     let method = request.method().clone();
     let (route, mut response) = route(&app, request, on_health_port).await;
     if let Some(pod) = &app.pod {
@@ -75,7 +84,7 @@ pub async fn serve(
     }
     let took = Duration::from_nanos(mono_ns().saturating_sub(began));
     app.metrics.answered(route, method.as_str(), response.status().as_u16(), took);
-    drop(in_flight);
+    drop((in_flight, under_way));
     Ok(response)
 }
 
@@ -91,6 +100,7 @@ async fn route(
         "/readyz" => "/readyz",
         "/startupz" => "/startupz",
         "/metrics" => "/metrics",
+        "/prestop" => "/prestop",
         _ => return ("other", text(StatusCode::NOT_FOUND, "no such path\n")),
     };
     if route == "/work" {
@@ -101,7 +111,13 @@ async fn route(
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return (route, response);
     }
+    if is_probe(route) && app.wrong.has(Misbehaviour::SlowProbeUnderLoad) {
+        app.wrong.queue().await;
+    }
     let passes = match route {
+        "/livez" | "/healthz" if app.wrong.has(Misbehaviour::LivenessOnDependency) => {
+            !app.wrong.is_dependency_out()
+        }
         "/readyz" => app.ready.load(Ordering::Relaxed),
         "/startupz" => app.listening.load(Ordering::Relaxed) || app.ready.load(Ordering::Relaxed),
         "/metrics" => {
@@ -111,6 +127,15 @@ async fn route(
             response.headers_mut().insert(CONTENT_TYPE, kind);
             return (route, response);
         }
+        // A preStop hook: the kubelet waits for the answer, and sends SIGTERM then.
+        "/prestop" => {
+            if app.wrong.has(Misbehaviour::UnreadyTooEarly) {
+                app.ready.store(false, Ordering::Relaxed);
+                app.feed.tell("not-ready", json!({"reason": "preStop"}));
+            }
+            tokio::time::sleep(app.wrong.pre_stop).await;
+            true
+        }
         _ => true,
     };
     let response = if passes {
@@ -119,6 +144,10 @@ async fn route(
         text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
     };
     (route, response)
+}
+
+fn is_probe(route: &str) -> bool {
+    matches!(route, "/healthz" | "/livez" | "/readyz" | "/startupz")
 }
 
 async fn work(app: &App, mut request: Request<Incoming>) -> Response<Answer> {
@@ -136,6 +165,12 @@ async fn work(app: &App, mut request: Request<Incoming>) -> Response<Answer> {
         Ok(work) => work,
         Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
     };
+    // It is never closed, so that a turn always comes.
+    let _turn = match &app.workers {
+        Some(workers) => workers.acquire().await.ok(),
+        None => None,
+    };
+    let slowness = app.wrong.at_work();
     let mut read = 0;
     while let Some(frame) = request.body_mut().frame().await {
         let Ok(frame) = frame else {
@@ -151,8 +186,9 @@ async fn work(app: &App, mut request: Request<Incoming>) -> Response<Answer> {
         // when the runtime ends, and then nobody waits for the answer.
         let _ = tokio::task::spawn_blocking(move || work::burn(work.cpu)).await;
     }
-    if !work.wait.is_zero() {
-        tokio::time::sleep(work.wait).await;
+    let wait = work.wait + slowness;
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
     }
     let mut response = Response::new(Answer::Filler(work.bytes));
     *response.status_mut() = StatusCode::from_u16(work.status).unwrap_or(StatusCode::OK);

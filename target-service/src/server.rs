@@ -1,8 +1,10 @@
 //! Sockets and signals: obeys the [`crate::drain::Machine`].
 
+mod idle;
+
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -19,7 +21,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
 };
 
@@ -32,6 +34,7 @@ use crate::{
     routes::{self, App},
     scaling::{Scaler, client::SetupError, counters::Counters},
     work::Work,
+    wrong::{CLEANUP, SHORT_IDLE, Wrong},
 };
 
 /// Connections that wait to be accepted.
@@ -88,6 +91,8 @@ struct Server {
     inputs: mpsc::UnboundedReceiver<Input>,
     tell: mpsc::UnboundedSender<Input>,
     has_told_drained: bool,
+    /// Connections are left in the accept queue.
+    is_deaf: bool,
     exit: Option<u8>,
 }
 
@@ -102,12 +107,15 @@ pub async fn run(args: Args) -> Result<u8, ServeError> {
     server.app.feed.tell("starting", json!({"pid": std::process::id()}));
     server.start_tasks();
     server.open(&mut terminate, &mut interrupt).await?;
+    let ignores = server.misbehaves(Misbehaviour::NoSignalHandler);
     let mut interrupts = 0;
     while server.exit.is_none() {
         let deadline = server.machine.next_deadline();
         tokio::select! {
             biased;
-            _ = terminate.recv() => server.signalled("SIGTERM", Input::Signal),
+            // The runtime's own handler keeps the signal from ending the process, as the kernel does
+            // for PID 1.
+            _ = terminate.recv(), if !ignores => server.signalled("SIGTERM", Input::Signal),
             _ = interrupt.recv() => {
                 interrupts += 1;
                 let input = if interrupts > 1 { Input::Impatience } else { Input::Signal };
@@ -125,7 +133,9 @@ pub async fn run(args: Args) -> Result<u8, ServeError> {
                     server.handle(Input::ConnectionsGone);
                 }
             }
-            accepted = accept(server.listener.as_ref()) => server.accepted(accepted, false).await,
+            accepted = accept(server.listener.as_ref()), if !server.is_deaf => {
+                server.accepted(accepted, false).await;
+            }
             accepted = accept(server.health.as_ref()) => server.accepted(accepted, true).await,
         }
     }
@@ -184,6 +194,8 @@ impl Server {
             ready: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
+            workers: args.workers.map(|workers| Semaphore::new(workers.get() as usize)),
+            wrong: Wrong::new(&args),
             state: Mutex::new(Machine::STATES[0]),
         };
         let app = Arc::new(app);
@@ -214,6 +226,7 @@ impl Server {
             inputs,
             tell,
             has_told_drained: false,
+            is_deaf: false,
             exit: None,
         })
     }
@@ -224,7 +237,8 @@ impl Server {
         terminate: &mut Signal,
         interrupt: &mut Signal,
     ) -> Result<(), ServeError> {
-        let is_premature = self.args.misbehave.contains(&Misbehaviour::ReadyBeforeListening);
+        let is_premature = self.misbehaves(Misbehaviour::ReadyBeforeListening);
+        let ignores = self.misbehaves(Misbehaviour::NoSignalHandler);
         let mut startup = self.args.startup;
         if is_premature {
             startup = startup.max(PREMATURE_MIN);
@@ -236,16 +250,26 @@ impl Server {
             tokio::select! {
                 biased;
                 () = &mut initialised => break,
-                _ = terminate.recv() => return self.ends_while_starting("SIGTERM"),
+                _ = terminate.recv(), if !ignores => return self.ends_while_starting("SIGTERM"),
                 _ = interrupt.recv() => return self.ends_while_starting("SIGINT"),
                 accepted = accept(self.health.as_ref()) => self.accepted(accepted, true).await,
             }
         }
-        let address = (self.args.host, self.args.port).into();
+        let host = match self.args.host {
+            IpAddr::V4(_) if self.misbehaves(Misbehaviour::BindLoopback) => {
+                Ipv4Addr::LOCALHOST.into()
+            }
+            IpAddr::V6(_) if self.misbehaves(Misbehaviour::BindLoopback) => {
+                Ipv6Addr::LOCALHOST.into()
+            }
+            host => host,
+        };
+        let address = (host, self.args.port).into();
         let listener = listen(address)?;
         let address = listener.local_addr().unwrap_or(address);
         self.listener = Some(listener);
         self.app.listening.store(true, Ordering::Relaxed);
+        self.app.wrong.listens();
         self.app.feed.tell("listening", json!({"addr": address.to_string()}));
         if !is_premature {
             self.ready();
@@ -254,6 +278,10 @@ impl Server {
             self.tasks.spawn(scaler.run(self.stop_tasks.subscribe()));
         }
         Ok(())
+    }
+
+    fn misbehaves(&self, how: Misbehaviour) -> bool {
+        self.args.misbehave.contains(&how)
     }
 
     fn ready(&self) {
@@ -281,6 +309,12 @@ impl Server {
     fn spawn(&mut self, stream: TcpStream, on_health_port: bool) {
         // Latency matters more than segments; where it is refused the answers still go out.
         let _ = stream.set_nodelay(true);
+        if !on_health_port && self.misbehaves(Misbehaviour::ShortIdleTimeout) {
+            let idle = self.args.idle_timeout.min(SHORT_IDLE);
+            let closing = self.closing.subscribe();
+            self.connections.spawn(idle::connection(self.app.clone(), stream, idle, closing));
+            return;
+        }
         let connection = connection(
             self.app.clone(),
             stream,
@@ -308,6 +342,9 @@ impl Server {
                 }
             }
         });
+        if self.misbehaves(Misbehaviour::EndlessDrain) {
+            self.tasks.spawn(std::future::pending());
+        }
         for _ in &self.args.dependencies {
             // A client's keep-alive, as a database pool has it.
             let mut stop = self.stop_tasks.subscribe();
@@ -332,15 +369,15 @@ impl Server {
         for effect in effects {
             match effect {
                 Effect::FailReadiness => self.fail_readiness(),
+                Effect::StartDrain => self.start_drain(),
+                Effect::StopAccepting => self.is_deaf = true,
+                Effect::Block => std::thread::sleep(CLEANUP),
                 Effect::AnnounceClose => self.app.closing.store(true, Ordering::Relaxed),
                 Effect::RefuseWork => self.app.refusing.store(true, Ordering::Relaxed),
                 Effect::EmptyQueue => self.empty_queue(),
                 Effect::CloseListener => self.close_listener(),
                 Effect::CloseIdle => {
                     self.closing.send_replace(Closing::Idle);
-                    if self.connections.is_empty() {
-                        self.input(Input::ConnectionsGone);
-                    }
                 }
                 Effect::CloseSilent => {
                     self.closing.send_replace(Closing::Silent);
@@ -366,6 +403,9 @@ impl Server {
     fn fail_readiness(&self) {
         self.app.ready.store(false, Ordering::Relaxed);
         self.app.feed.tell("not-ready", json!({"reason": "shutdown"}));
+    }
+
+    fn start_drain(&self) {
         let connections = self.connections.len();
         let details = json!({"inFlight": self.app.metrics.in_flight(), "connections": connections});
         self.app.feed.tell("drain-started", details);
@@ -405,6 +445,9 @@ impl Server {
         self.listener = None;
         self.app.listening.store(false, Ordering::Relaxed);
         self.app.feed.tell("listener-closed", json!({}));
+        if self.connections.is_empty() {
+            self.input(Input::ConnectionsGone);
+        }
     }
 
     fn cancel(&mut self) {

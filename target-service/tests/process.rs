@@ -376,7 +376,7 @@ fn requests_are_answered_as_their_query_says_and_bad_ones_are_named() {
 #[test]
 fn settings_that_cannot_be_followed_are_refused_with_exit_code_2() {
     for (args, word) in [
-        (&["--misbehave", "endless-drain"][..], "endless-drain"),
+        (&["--misbehave", "bind-loopback"][..], "--health-port"),
         (&["--misbehave", "nonsense"][..], "nonsense"),
         (&["--misbehave", "ready-before-listening"][..], "--health-port"),
         (&["--cpu", "2"][..], "2"),
@@ -386,4 +386,188 @@ fn settings_that_cannot_be_followed_are_refused_with_exit_code_2() {
         assert_eq!(out.status.code(), Some(2), "{args:?}");
         assert!(String::from_utf8(out.stderr).unwrap().contains(word), "{args:?}");
     }
+}
+
+// The other wrong behaviours, each beside a right service in the same test.
+
+/// A service with a drain delay of `delay`, wrong in this way unless `how` is empty.
+fn with(how: &str, delay: &str, more: &[&str]) -> Service {
+    let wrong: &[&str] = if how.is_empty() { &[] } else { &["--misbehave", how] };
+    Service::listening(&[&["--drain-delay", delay], wrong, more].concat())
+}
+
+#[test]
+fn without_a_signal_handler_sigterm_changes_nothing() {
+    let mut service = with("no-signal-handler", "0", &[]);
+    service.signal(Signal::TERM);
+    // The second signal is handled in order after the first.
+    service.signal(Signal::INT);
+    service.wait_for("exiting");
+    let signals: Vec<&Value> = service
+        .seen
+        .iter()
+        .filter(|line| line["event"] == "signal")
+        .map(|line| &line["signal"])
+        .collect();
+    assert_eq!(signals, ["SIGINT"]);
+}
+
+#[test]
+fn a_dropped_accept_queue_is_reset_and_a_right_service_answers_it() {
+    for (how, answered) in [("drop-accept-queue", false), ("", true)] {
+        let mut service = with(how, "500ms", &[]);
+        service.signal(Signal::TERM);
+        service.wait_for("drain-started");
+        let mut queued = connect(service.main).unwrap();
+        send(&mut queued, "GET", "/work");
+        assert_eq!(receive(&mut queued).is_some(), answered, "{how}");
+        assert_eq!(service.exit_code(), Some(0));
+    }
+}
+
+#[test]
+fn who_stays_ready_passes_its_readiness_while_it_drains() {
+    for (how, status) in [("stay-ready", 200), ("", 503)] {
+        let mut service = with(how, "2s", &[]);
+        service.signal(Signal::TERM);
+        service.wait_for("drain-started");
+        assert_eq!(get(service.health, "/readyz").unwrap().0, status, "{how}");
+        assert_eq!(service.exit_code(), Some(0));
+    }
+}
+
+#[test]
+fn the_pre_stop_hook_waits_for_the_delay_and_only_a_wrong_one_fails_readiness() {
+    for (how, status) in [("unready-too-early", 503), ("", 200)] {
+        let service = with(how, "1s", &[]);
+        let mut hook = connect(service.main).unwrap();
+        send(&mut hook, "GET", "/prestop");
+        // Another request on another connection: the hook has been read by then or soon after.
+        let seen = || get(service.health, "/readyz").unwrap().0;
+        if how.is_empty() {
+            assert_eq!(seen(), status);
+        } else {
+            while seen() != status {}
+        }
+        assert_eq!(receive(&mut hook).unwrap().0, 200);
+        assert_eq!(seen(), status);
+    }
+}
+
+#[test]
+fn bound_to_loopback_it_listens_there_and_its_probes_pass_elsewhere() {
+    let mut service = Service::start(&["--host", "127.0.0.2", "--misbehave", "bind-loopback"]);
+    let told = service.wait_for("listening")["addr"].as_str().unwrap().to_string();
+    assert_eq!(told, format!("127.0.0.1:{}", service.main.port()));
+    let elsewhere = |of: SocketAddr| SocketAddr::from(([127, 0, 0, 2], of.port()));
+    assert!(connect(elsewhere(service.main)).is_err());
+    assert_eq!(get(elsewhere(service.health), "/readyz").unwrap().0, 200);
+}
+
+#[test]
+fn an_idle_connection_is_given_up_with_what_comes_too_late_unread() {
+    let args = ["--idle-timeout", "50ms"];
+    let service = with("short-idle-timeout", "0", &args);
+    let mut broken = 0;
+    // Each request comes when the connection has been given up and its client does not know yet.
+    for _ in 0..20 {
+        let mut stream = connect(service.main).unwrap();
+        send(&mut stream, "GET", "/work");
+        receive(&mut stream).unwrap();
+        std::thread::sleep(Duration::from_millis(60));
+        let sent = write!(stream, "GET /work HTTP/1.1\r\nhost: x\r\n\r\n");
+        broken += u32::from(sent.is_err() || receive(&mut stream).is_none());
+    }
+    assert!(broken > 0);
+}
+
+#[test]
+fn without_connection_close_old_connections_keep_it_until_its_deadline() {
+    let mut service = with("no-connection-close", "100ms", &["--drain-deadline", "1s"]);
+    let mut stream = connect(service.main).unwrap();
+    send(&mut stream, "GET", "/work");
+    receive(&mut stream).unwrap();
+    service.signal(Signal::TERM);
+    service.wait_for("listener-closed");
+    send(&mut stream, "GET", "/work");
+    let (status, head) = receive(&mut stream).unwrap();
+    assert!(status == 200 && !head.contains("connection: close"), "{head}");
+    service.wait_for("cancelled");
+    assert_eq!(service.exit_code(), Some(0));
+}
+
+#[test]
+fn a_blocking_cleanup_answers_nobody_and_then_cuts_everybody_off() {
+    let mut service = with("blocking-cleanup", "3s", &[]);
+    let mut in_flight = connect(service.main).unwrap();
+    send(&mut in_flight, "GET", "/work?wait=200ms");
+    while flying(service.health) < 1 {}
+    service.signal(Signal::TERM);
+    assert_eq!(receive(&mut in_flight), None);
+    assert_eq!(service.exit_code(), Some(0));
+    assert!(!service.events().contains(&"listener-closed".into()));
+}
+
+#[test]
+fn an_endless_drain_ends_with_everything_served_and_no_exit() {
+    let mut service = with("endless-drain", "0", &["--drain-deadline", "100ms"]);
+    service.signal(Signal::TERM);
+    service.wait_for("drained");
+    assert!(connect(service.main).is_err());
+    assert_eq!(get(service.health, "/livez").unwrap().0, 200, "it lives on");
+}
+
+#[test]
+fn only_a_wrong_liveness_follows_a_dependency() {
+    let folder = std::env::temp_dir().join(format!("highwater-outages-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let args = ["--dependency", "db=1ms", "--outages", folder.to_str().unwrap()];
+    let (wrong, right) = (with("liveness-on-dependency", "0", &args), with("", "0", &args));
+    let alive = |service: &Service| get(service.health, "/livez").unwrap().0;
+    assert_eq!((alive(&wrong), alive(&right)), (200, 200));
+    std::fs::write(folder.join("db"), "").unwrap();
+    assert_eq!((alive(&wrong), alive(&right)), (503, 200));
+    std::fs::remove_file(folder.join("db")).unwrap();
+    assert_eq!(alive(&wrong), 200);
+    std::fs::remove_dir(folder).unwrap();
+}
+
+#[test]
+fn a_slow_probe_waits_for_the_requests_before_it_and_a_right_one_does_not() {
+    for (how, wait, flies_on) in [("slow-probe-under-load", "500ms", 0), ("", "10m", 1)] {
+        let service = with(how, "0", &[]);
+        let mut slow = connect(service.main).unwrap();
+        send(&mut slow, "GET", &format!("/work?wait={wait}"));
+        while flying(service.health) < 1 {}
+        assert_eq!(get(service.health, "/livez").unwrap().0, 200);
+        assert_eq!(flying(service.health), flies_on, "{how}");
+    }
+}
+
+#[test]
+fn the_hundredth_request_crashes_it() {
+    let mut service = with("crash-on-request", "0", &[]);
+    let mut stream = connect(service.main).unwrap();
+    for _ in 1..100 {
+        send(&mut stream, "GET", "/work");
+        assert_eq!(receive(&mut stream).unwrap().0, 200);
+    }
+    send(&mut stream, "GET", "/work");
+    assert_eq!(receive(&mut stream), None);
+    assert_eq!(service.exit_code(), Some(101));
+}
+
+#[test]
+fn workers_bound_what_is_worked_on_at_once() {
+    let service = with("", "0", &["--workers", "1"]);
+    let mut streams: Vec<TcpStream> = (0..3).map(|_| connect(service.main).unwrap()).collect();
+    let start = clock();
+    streams.iter_mut().for_each(|stream| send(stream, "GET", "/work?wait=100ms"));
+    streams.iter_mut().for_each(|stream| assert_eq!(receive(stream).unwrap().0, 200));
+    assert!(clock() - start >= Duration::from_millis(300), "one after the other");
+}
+
+/// The machine's monotonic clock.
+fn clock() -> Duration {
+    Duration::from_nanos(target_service::lifecycle::mono_ns())
 }

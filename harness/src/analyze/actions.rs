@@ -2,7 +2,7 @@
 
 use highwater_model::{
     event::{Event, EventKind},
-    spec::{Action, KillSignal, PatchAutoscaler, Rollout, Which},
+    spec::{Action, PatchAutoscaler, Rollout, Which},
     time::Timestamp,
 };
 
@@ -81,11 +81,13 @@ pub fn label(action: &Action) -> String {
         Action::DrainNode(_) => "drain node".into(),
         Action::PatchAutoscaler(_) => "patch autoscaler".into(),
         Action::MetricsOutage(_) => "metrics outage".into(),
+        Action::Freeze(_) => "freeze pod".into(),
+        Action::DependencyOutage(outage) => format!("outage of {}", outage.name),
     }
 }
 
 /// An action with its settings.
-fn text(action: &Action) -> String {
+pub fn text(action: &Action) -> String {
     let which = |which: Which| match which {
         Which::Oldest => "the oldest",
         Which::Newest => "the newest",
@@ -95,11 +97,7 @@ fn text(action: &Action) -> String {
         Action::Rollout(rollout) => rolled(rollout),
         Action::Delete(choice) | Action::Evict(choice) => which(choice.pod).into(),
         Action::Kill(kill) => {
-            let signal = match kill.signal {
-                KillSignal::Sigkill => "SIGKILL",
-                KillSignal::Sigterm => "SIGTERM",
-            };
-            format!("{signal} to {}", which(kill.pod))
+            format!("SIG{} to {}", kill.signal.signal().short_name(), which(kill.pod))
         }
         Action::DrainNode(drain) => {
             let lasts = drain.for_.map(|lasts| format!(", for {lasts}")).unwrap_or_default();
@@ -107,6 +105,8 @@ fn text(action: &Action) -> String {
         }
         Action::PatchAutoscaler(patch) => patched(patch),
         Action::MetricsOutage(outage) => format!("for {}", outage.for_),
+        Action::Freeze(freeze) => format!("{}, for {}", which(freeze.pod), freeze.for_),
+        Action::DependencyOutage(outage) => format!("for {}", outage.for_),
     };
     if details.is_empty() { label(action) } else { format!("{}: {details}", label(action)) }
 }
@@ -120,6 +120,8 @@ fn rolled(rollout: &Rollout) -> String {
         let names: Vec<&str> = wrongs.iter().map(|wrong| wrong.name()).collect();
         parts.push(format!("misbehave [{}]", names.join(", ")));
     }
+    parts.extend(rollout.service.as_ref().map(|_| "another service".into()));
+    parts.extend(rollout.command.as_ref().map(|_| "another command".into()));
     parts.extend(rollout.env.iter().map(|var| format!("env {}", var.name)));
     parts.join(", ")
 }

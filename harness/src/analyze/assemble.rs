@@ -9,12 +9,14 @@ use highwater_model::{
 };
 
 use super::{
-    Analysis, AnalyzeError, Cause, Loss, Percentiles, Requests, Timeline, Transitions, Verdict,
+    Analysis, AnalyzeError, Cause, ClosedLoop, Loss, Percentiles, Requests, Timeline, Transitions,
+    Verdict,
     actions::actions,
     attribute::{Attributed, TransitionKind, Way, attribute},
     audit,
     autoscaler::autoscaling,
     cluster::cluster,
+    findings::findings,
     losses::losses,
     objectives::{self, Measured},
     path,
@@ -88,6 +90,7 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
         seconds: sums.seconds.clone(),
     };
     let pod_hours: f64 = lives.pods.values().map(|life| life.hours(run_end)).sum();
+    let closed_loop = closed_loop(record, &requests, end.since(start));
     let sentence = sentence(&requests, &losses, &transitions, end_reason, record);
     Ok(Analysis {
         scenario: scenario.name.clone(),
@@ -95,6 +98,7 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
         backend: record.header.backend,
         seed: record.header.seed,
         path: path::in_words(scenario, record.header.backend),
+        closed_loop,
         verdict,
         sentence,
         end_reason,
@@ -102,6 +106,7 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
             .then(|| pod_hours * 3_600.0 * 1_000.0 / requests.ok as f64),
         requests,
         losses,
+        findings: findings(&record.events, &lives),
         unexplained,
         transitions,
         latency: Percentiles::of(&sums.latency),
@@ -120,6 +125,14 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
         audit,
         timeline,
     })
+}
+
+/// The rate of a closed loop counts over the time in which requests were sent.
+fn closed_loop(record: &RunRecord, requests: &Requests, lasted: Nanos) -> Option<ClosedLoop> {
+    let saturate = record.header.scenario.traffic.saturate?;
+    let seconds = lasted.as_secs_f64();
+    let rate = if seconds > 0.0 { requests.ok as f64 / seconds } else { 0.0 };
+    Some(ClosedLoop { connections: saturate.connections, rate })
 }
 
 /// owed = sent + unsent, but for a record that was cut off; and each failure is described.

@@ -4,18 +4,21 @@
 //! 1. how an attempt finds its pod, and so what a failure knows of it: [`way`]
 //! 2. a failure, turned to its pod's side: [`case`]
 //! 3. how the target's containers end, from all that broke as they did: `endings`
-//! 4. what the record says of a pod at an attempt: `rules`
+//! 4. what the record says of a pod at an attempt: `rules`; why it answers too late: `slow`; why
+//!    there is none: `absent`
 //! 5. of a pod that nobody names, a set of those that it can have been: `hidden`, from whom the
 //!    `offers` of the endpoints let the data path choose
 //!
 //! *Source*: `lifecycle-semantics.md` sections 4.1 (what a socket shows) and 8 (the rules).
 
+mod absent;
 pub mod case;
 mod endings;
 mod hidden;
 mod late;
 mod offers;
 mod rules;
+mod slow;
 mod stale;
 pub mod way;
 
@@ -36,6 +39,7 @@ use endings::Endings;
 use hidden::{Hidden, Inferred};
 use offers::Offers;
 use rules::Rules;
+use slow::LateAnswers;
 
 /// An exit is noticed by its parent a little after its sockets are closed: by a scheduling delay.
 const EXIT_LATENESS: Nanos = Nanos::from_millis(500);
@@ -113,8 +117,12 @@ pub fn attribute<'a>(
         .collect();
     let failed = failures.iter().filter(|failure| failure.outcome.group() == OutcomeGroup::Failed);
     let cases: Vec<Case<'a>> = failed.map(|failure| Case::of(failure, &gone, way)).collect();
-    let rules =
-        Rules { lives, endings: Endings::of(&cases, lives), deaf: deaf_pods(&cases, lives) };
+    let rules = Rules {
+        lives,
+        endings: Endings::of(&cases, lives),
+        deaf: deaf_pods(&cases, lives),
+        late: LateAnswers::of(&cases, events),
+    };
     let offers = if way.hides_pods() { Offers::of(events, lives, way) } else { Offers::default() };
     let hidden = Hidden { rules, offers, way };
     let mut all: Vec<_> = cases.into_iter().map(|case| attributed(case, &hidden)).collect();
@@ -124,8 +132,12 @@ pub fn attribute<'a>(
 
 fn attributed<'a>(case: Case<'a>, hidden: &Hidden<'a>) -> Attributed<'a> {
     let Inferred { cause, pods, doubt } = match case.contact {
+        contact if hidden.way == Way::Url => {
+            let is_ours = contact == Contact::Limit;
+            of_itself(&case, if is_ours { Cause::ClientLimit } else { Cause::Unobserved })
+        }
         _ if case.is_hidden => hidden.infer(&case),
-        Contact::NoEndpoint => of_itself(&case, Cause::NoReadyEndpoint),
+        Contact::NoEndpoint => of_itself(&case, absent::cause(hidden.rules.lives, case.ended)),
         Contact::Answered => of_itself(&case, Cause::RefusedByApp),
         Contact::Limit => of_itself(&case, Cause::ClientLimit),
         Contact::Unknown => of_itself(&case, Cause::Unexplained),

@@ -8,14 +8,14 @@ use highwater_model::{
 };
 
 use super::{Percentiles, Requests, arrivals, cluster::Gap};
-use crate::record::{RunRecord, Sample};
+use crate::record::{BackendKind, RunRecord, Sample};
 
 /// Above this, latency speaks of the generator: ten times what a loaded shared machine shows.
-const LAG_P99_MAX: u64 = 100 * MILLISECOND;
+pub const LAG_P99_MAX: u64 = 100 * MILLISECOND;
 /// Above this the schedule was kept, but not closely.
-const LAG_P99_WARN: u64 = 10 * MILLISECOND;
+pub const LAG_P99_WARN: u64 = 10 * MILLISECOND;
 /// The share of owed requests that may be unsent.
-const UNSENT_SHARE_MAX: f64 = 0.001;
+pub const UNSENT_SHARE_MAX: f64 = 0.001;
 /// The share of a core above which an engine's thread has no reserve.
 const ENGINE_CPU_WARN: f64 = 0.85;
 /// More watch gaps, and more warnings of the run, than this are only counted.
@@ -160,7 +160,8 @@ fn lost(record: &RunRecord, heard: usize, judge: &mut Judge) {
             _ => None,
         })
         .collect();
-    if lost.is_empty() && heard <= 1 {
+    let are_threads = record.header.backend == BackendKind::Local;
+    if lost.is_empty() && (heard <= 1 || are_threads) {
         return;
     }
     let found = match lost.as_slice() {

@@ -39,7 +39,7 @@ causes! {
     TerminationRace "termination-race" "Termination race"
         "The pod closed its listener while clients or proxies still sent it new connections.",
     PrematureReady "premature-ready" "Ready too early"
-        "The pod was ready, and so got traffic, before it listened.",
+        "The pod was ready, and so got traffic, before it listened or could serve in time.",
     NoReadyEndpoint "no-ready-endpoint" "No ready endpoint"
         "No pod could be chosen: the service had no ready endpoint.",
     AcceptQueueDrop "accept-queue-drop" "Accept queue dropped"
@@ -57,7 +57,7 @@ causes! {
     Overload "overload" "Overload"
         "The pod had more work than it could do in time.",
     Throttling "throttling" "CPU throttling"
-        "The pod was held at its CPU limit.",
+        "The pod got no CPU: it was held at its limit, or its processes were stopped.",
     Blackhole "blackhole" "Black hole"
         "Packets to the pod's address were answered by nobody, and nobody had deleted the pod.",
     ClientLimit "client-limit" "Limit of the generator"
@@ -66,6 +66,8 @@ causes! {
         "The application itself answered with an error while its pod was still in rotation.",
     WrongBind "wrong-bind" "Wrong bind address"
         "The process listens, but not on the pod's address.",
+    Unobserved "unobserved" "By a target that tells nothing"
+        "The target is a URL, and nothing is known of what is behind it.",
     Unexplained "unexplained" "Unexplained"
         "Nothing in the record explains it.",
 }
@@ -204,7 +206,10 @@ pub fn fix(cause: Cause, facts: &FixFacts) -> Fix {
             advice("Find out from the pod's log why the process ended; run at least two replicas.")
         }
         Cause::Overload => advice("Add replicas or CPU, or shed load before requests time out."),
-        Cause::Throttling => advice("Raise the CPU limit or remove it."),
+        Cause::Throttling => advice(
+            "Raise the CPU limit or remove it; look for what stops the whole process: long pauses of \
+             its runtime, or of its machine.",
+        ),
         Cause::Blackhole => {
             advice("Find out why packets to the pod's address are dropped (policy, node, routing).")
         }
@@ -212,6 +217,10 @@ pub fn fix(cause: Cause, facts: &FixFacts) -> Fix {
             "Raise the generator's limits, or add generators; `highwater doctor` tells which.",
         ),
         Cause::WrongBind => advice("Bind 0.0.0.0 (or [::]) in place of 127.0.0.1."),
+        Cause::Unobserved => advice(
+            "See the target's own log; for causes, give its command or its workload in place of its \
+             URL.",
+        ),
         Cause::Unexplained => {
             advice("Nothing in the record explains these; please report them with the run folder.")
         }
@@ -252,8 +261,8 @@ fn probe_fix(facts: &FixFacts) -> Fix {
     let scenario_patch = "target:\n  deployment:\n    template:\n      readinessProbe: {httpGet: {path: /readyz, port: http}, periodSeconds: 1}\n";
     Fix {
         advice: format!(
-            "Let readiness pass only when the port that serves requests accepts them: probe that \
-             port itself.{hint}"
+            "Let readiness pass only when the port that serves requests accepts them, and answers in \
+             time: probe that port itself, and warm up before.{hint}"
         ),
         scenario_patch: facts.scenario_patch(scenario_patch.into()),
         deployment_patch: Some(format!(

@@ -4,6 +4,7 @@
 //! 2. the cause of each failure, from the phase of its pod and the state of its connection at
 //!    that instant: [`attribute`]
 //! 3. what each cause means, its evidence and its fix: [`causes`]
+//!    What went wrong without a loss: [`findings`]
 //! 4. what the autoscaler and the scenario did, and how long scale-ups took: [`autoscaler`],
 //!    [`actions`], [`scaling`]; what else was seen of a cluster: [`cluster`]
 //! 5. what had to hold, and whether the run can be trusted: [`objectives`], [`audit`]
@@ -20,6 +21,7 @@ pub mod autoscaler;
 pub mod causes;
 pub mod cluster;
 mod evidence;
+pub mod findings;
 mod losses;
 pub mod moment;
 pub mod objectives;
@@ -54,6 +56,8 @@ pub struct Analysis {
     pub seed: u64,
     /// The path in words: `l7 through 2 proxy workers, keep-alive`.
     pub path: String,
+    /// What was a closed loop; `None` for an open one, whose latency is that of an open system.
+    pub closed_loop: Option<ClosedLoop>,
     /// The verdict.
     pub verdict: Verdict,
     /// The verdict in one sentence.
@@ -64,6 +68,8 @@ pub struct Analysis {
     pub requests: Requests,
     /// Losses by cause, most first.
     pub losses: Vec<Loss>,
+    /// What went wrong with pods, whether it lost a request or not.
+    pub findings: Vec<findings::Finding>,
     /// Failures without a cause.
     pub unexplained: u64,
     /// Pods that came and went.
@@ -100,6 +106,20 @@ pub struct Analysis {
     pub audit: audit::Audit,
     /// The series of the time axis.
     pub timeline: Timeline,
+}
+
+/// A run whose connections each waited for their answer before they sent the next request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ClosedLoop {
+    /// How many connections.
+    pub connections: u32,
+    /// Good answers per second.
+    pub rate: f64,
+}
+
+impl ClosedLoop {
+    /// What must stand beside its figures wherever they are shown.
+    pub const NOTE: &str = "closed loop: latency is not that of an open system";
 }
 
 /// The verdict on a run.

@@ -6,9 +6,22 @@ use crate::record::BackendKind;
 
 /// In words: `l4: 1 client to the pods, keep-alive`.
 pub(super) fn in_words(scenario: &Scenario, backend: BackendKind) -> String {
+    let way = way(scenario, backend);
+    match scenario.traffic.saturate {
+        None => way,
+        Some(loop_) => {
+            format!("{way}; closed loop over {}", counted(loop_.connections, "connection"))
+        }
+    }
+}
+
+fn way(scenario: &Scenario, backend: BackendKind) -> String {
     let path = &scenario.path;
     let client =
         if scenario.traffic.keep_alive { "keep-alive" } else { "a connection per request" };
+    if let Some(url) = &scenario.target.url {
+        return format!("to {url}, {client}");
+    }
     if backend == BackendKind::Kube {
         return format!("{}, {client}; {}", in_cluster(path), generators(scenario));
     }
@@ -60,7 +73,7 @@ fn counted(n: u32, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use highwater_model::spec::{Objective, Traffic};
+    use highwater_model::spec::{Objective, Saturate, Traffic};
 
     fn scenario(path: Path, generators: Option<Generators>) -> Scenario {
         let traffic: Traffic = serde_json::from_str(r#"{"phases": []}"#).expect("traffic");
@@ -70,11 +83,27 @@ mod tests {
             seed: 1,
             target: Default::default(),
             path,
+            metrics_pipeline: highwater_model::spec::MetricsPipeline::default(),
+            simulation: highwater_model::spec::Simulation::default(),
+            controller_manager: highwater_model::spec::ControllerManager::default(),
             autoscaler: None,
             traffic: Traffic { generators, ..traffic },
             events: Vec::new(),
             objectives: Vec::<Objective>::new(),
         }
+    }
+
+    #[test]
+    fn a_url_and_a_closed_loop_are_named() {
+        let mut scenario = scenario(Path::default(), None);
+        scenario.target.url = Some("http://a:80".into());
+        assert_eq!(in_words(&scenario, BackendKind::Local), "to http://a:80, keep-alive");
+        scenario.traffic.saturate =
+            Some(Saturate { connections: 50, for_: highwater_model::time::Nanos::from_secs(1) });
+        assert_eq!(
+            in_words(&scenario, BackendKind::Local),
+            "to http://a:80, keep-alive; closed loop over 50 connections"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod read;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use highwater_model::{
     event::{DeleteReason, ProbeKind},
@@ -67,8 +67,14 @@ pub struct Container {
     pub tells_all: bool,
     /// When it said that it listens.
     pub listening: Option<Moment>,
-    /// Whether it said that it listens on a loopback address.
+    /// Its pod's address, if it is known.
+    pub address: Option<IpAddr>,
+    /// Whether it said that it listens on a loopback address that is not its pod's.
     pub is_on_loopback: bool,
+    /// When it said that a signal arrived.
+    pub heard_signal: Option<Moment>,
+    /// While its processes were stopped; the last end is open if they never went on.
+    pub frozen: Vec<(Moment, Option<Moment>)>,
     /// When it said that its listener is closed.
     pub listener_closed: Option<Moment>,
     /// When it said that it cancelled what was in flight.
@@ -88,6 +94,12 @@ pub struct Container {
 }
 
 impl Container {
+    /// Whether it may have been frozen at some time from `from` to `until`.
+    pub fn was_frozen(&self, from: Timestamp, until: Timestamp) -> bool {
+        let mut frozen = self.frozen.iter();
+        frozen.any(|(since, to)| since.may_be_by(until) && to.is_none_or(|to| to.latest >= from))
+    }
+
     /// When it ended: as was seen, or else by its own last word.
     pub fn ended(&self) -> Option<Moment> {
         self.exited.map(|exit| exit.at).or(self.exiting)

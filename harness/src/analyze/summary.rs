@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use highwater_model::{outcome::Outcome, time::Nanos};
 
 use super::{
-    Analysis, Cause, Percentiles, Verdict,
+    Analysis, Cause, ClosedLoop, Percentiles, Verdict,
     autoscaler::Autoscaling,
     cluster::Cluster,
+    findings::{Finding, FindingKind},
     scaling::{self, Progress, ScaleUp},
 };
 use crate::record::BackendKind;
@@ -36,10 +37,16 @@ pub struct Summary {
     pub requests: SummaryRequests,
     /// Losses by cause, most first.
     pub losses: Vec<SummaryLoss>,
+    /// What went wrong with pods, whether it lost a request or not; absent if nothing did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<SummaryFinding>,
     /// Failures without a cause.
     pub unexplained: u64,
     /// Pods that came and went.
     pub transitions: SummaryTransitions,
+    /// Present if the run was a closed loop, whose latency is not that of an open system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_loop: Option<SummaryClosedLoop>,
     /// Latency of good answers, milliseconds.
     pub latency_ms: SummaryPercentiles,
     /// Service time of good answers, milliseconds.
@@ -99,6 +106,20 @@ pub struct SummaryLoss {
     pub evidence: String,
     /// What stops it: where a setting does it a YAML patch, of the scenario or else of the
     /// Deployment; else advice.
+    pub fix: String,
+}
+
+/// What went wrong with pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryFinding {
+    /// What.
+    pub kind: FindingKind,
+    /// The pods concerned.
+    pub pods: Vec<String>,
+    /// What was seen.
+    pub evidence: String,
+    /// What stops it.
     pub fix: String,
 }
 
@@ -188,6 +209,18 @@ pub struct SummaryTimeToScale {
     pub endpoint: Option<f64>,
 }
 
+/// A run whose connections each waited for their answer before they sent the next request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryClosedLoop {
+    /// How many connections.
+    pub connections: u32,
+    /// Good answers per second.
+    pub rate: f64,
+    /// What that means for the latencies.
+    pub note: String,
+}
+
 /// The generators of the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -250,12 +283,18 @@ impl Summary {
                 by_outcome: failures.map(|(outcome, n)| (outcome.name().into(), *n)).collect(),
             },
             losses: analysis.losses.iter().map(SummaryLoss::of).collect(),
+            findings: analysis.findings.iter().map(SummaryFinding::of).collect(),
             unexplained: analysis.unexplained,
             transitions: SummaryTransitions {
                 observed: analysis.transitions.observed,
                 with_loss: analysis.transitions.with_loss,
                 upper_bound95: analysis.transitions.upper_bound95,
             },
+            closed_loop: analysis.closed_loop.map(|closed| SummaryClosedLoop {
+                connections: closed.connections,
+                rate: (closed.rate * 10.0).round() / 10.0,
+                note: ClosedLoop::NOTE.into(),
+            }),
             latency_ms: analysis.latency.into(),
             service_time_ms: analysis.service_time.into(),
             send_lag_ms: analysis.send_lag.into(),
@@ -331,6 +370,17 @@ impl SummaryLoss {
             pods: loss.pods.clone(),
             evidence: loss.evidence.clone(),
             fix: patch.unwrap_or(&loss.fix.advice).clone(),
+        }
+    }
+}
+
+impl SummaryFinding {
+    fn of(finding: &Finding) -> Self {
+        Self {
+            kind: finding.kind,
+            pods: finding.pods.clone(),
+            evidence: finding.evidence.clone(),
+            fix: finding.kind.advice().into(),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod kube;
 pub mod local;
 mod service;
+pub mod sim;
 
 use std::path::PathBuf;
 

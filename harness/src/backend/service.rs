@@ -5,27 +5,11 @@ use highwater_model::{
     time::Nanos,
 };
 
-/// The wrong behaviours that the bundled service has on every backend.
-const WRONG: [&str; 4] =
-    ["exit-on-sigterm", "close-listener-first", "ready-before-listening", "refuse-while-draining"];
-
 /// The wrong behaviours of all revisions of a scenario.
 pub(super) fn misbehaviours(scenario: &Scenario) -> impl Iterator<Item = &Misbehaviour> {
     let revisions =
         scenario.events.iter().filter_map(|event| event.rollout.as_ref()?.misbehave.as_ref());
     std::iter::once(&scenario.target.misbehave).chain(revisions).flatten()
-}
-
-/// The first wrong behaviour of a scenario that is not there yet, as key and message. `also`: those
-/// that the backend has beside [`WRONG`].
-pub(super) fn missing_misbehaviour(
-    scenario: &Scenario,
-    also: &[&'static str],
-) -> Option<(String, String)> {
-    let known: Vec<&str> = WRONG.iter().chain(also).copied().collect();
-    let missing = misbehaviours(scenario).find(|how| !known.contains(&how.name()))?;
-    let message = format!("`{missing}` is not there yet; there are {}", known.join(", "));
-    Some(("target.misbehave".into(), message))
 }
 
 /// The arguments of `highwater` that make it the bundled service: `target-service --cpu ...`.
@@ -39,6 +23,9 @@ pub(super) fn arguments(service: &Service, misbehave: &[Misbehaviour], seed: u64
     flag("drain-delay", span(service.drain.delay));
     flag("drain-deadline", span(service.drain.deadline));
     flag("seed", seed.to_string());
+    if let Some(workers) = service.workers {
+        flag("workers", workers.to_string());
+    }
     if let Some(idle) = service.idle_timeout {
         flag("idle-timeout", span(idle));
     }

@@ -4,6 +4,7 @@
 //! second, then wait for sockets until the next of these. The clock is read when something is
 //! stamped, never to decide about the past.
 
+mod closed;
 mod receiving;
 mod sending;
 
@@ -17,10 +18,11 @@ use highwater_model::{
     load::{Arrival, Watch},
     outcome::Outcome,
     rng::Stream,
-    time::{SECOND, Timestamp},
+    time::{Nanos, SECOND, Timestamp},
 };
 use tokio::sync::mpsc::UnboundedSender;
 
+use self::closed::Closed;
 use super::{
     Config, Control, Route, Second, Update,
     connection::{Conn, State},
@@ -29,7 +31,7 @@ use super::{
 };
 use crate::{
     clock,
-    record::{Arrivals, Sample, hist},
+    record::{Arrivals, Sample},
 };
 
 /// Requests sent before sockets are looked at again, when many are due at once.
@@ -38,6 +40,10 @@ const BURST_MAX: usize = 256;
 const READ_BYTES: usize = 64 << 10;
 /// Reads from one connection before the others get their turn.
 const READS_MAX: usize = 16;
+
+/// In a closed loop: how long it is looked for answers without sleeping, since they are due at any
+/// moment, and whoever sends one to a sleeper has to wake it. Others that want the core get it.
+const EAGER: Nanos = Nanos(100_000);
 
 type Endpoints = Vec<(Arc<str>, SocketAddr)>;
 /// Pod, client and address of a new connection.
@@ -64,6 +70,7 @@ struct Deadline {
 /// The engine; see the module.
 pub struct Engine {
     config: Config,
+    thread: u32,
     poller: Poller,
     orders: Receiver<Control>,
     news: UnboundedSender<Update>,
@@ -71,6 +78,8 @@ pub struct Engine {
     kind_stream: Stream,
     endpoint_stream: Stream,
     next: Option<Arrival>,
+    /// In place of `next` where the traffic is a closed loop.
+    closed: Option<Closed>,
     slots: Vec<Option<Conn>>,
     free: Vec<usize>,
     idle: VecDeque<(usize, u64)>,
@@ -101,15 +110,17 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     pub(super) fn new(
         config: Config,
+        thread: u32,
         poller: Poller,
         orders: Receiver<Control>,
         news: UnboundedSender<Update>,
     ) -> Self {
         let clients = match config.route {
-            Route::Proxy(_) | Route::Service(_) => 0,
+            Route::Proxy(_) | Route::Service(_) | Route::Url(_) => 0,
             Route::Endpoints { clients } => clients as usize,
         };
         let share = config.share.index;
+        let closed = Closed::of(&config);
         let watch = Watch::new(config.traffic.arrivals, config.share);
         let mut engine = Self {
             kind_stream: Stream::new(config.seed, &format!("request-kinds/{share}")),
@@ -118,11 +129,13 @@ impl Engine {
             views: vec![Vec::new(); clients],
             next_flush: Timestamp((config.start.second() + 1) * SECOND),
             config,
+            thread,
             poller,
             orders,
             news,
             recorder: Recorder::default(),
             next: None,
+            closed,
             slots: Vec::new(),
             free: Vec::new(),
             idle: VecDeque::new(),
@@ -140,31 +153,46 @@ impl Engine {
         engine
     }
 
-    /// Runs until every owed request has its outcome.
-    pub(super) fn run(mut self) {
+    /// Runs until every owed request has its outcome; false if it cannot go on, which it has told.
+    pub(super) fn run(mut self) -> bool {
         let mut ready = Vec::new();
+        let mut last_ready = Timestamp::ZERO;
         loop {
             self.take_orders();
             let now = self.now();
             self.send_due(now);
+            self.send_closed(now);
             self.give_up(now);
             if now >= self.next_flush {
                 self.flush(now, false);
             }
-            if self.next.is_none() && self.in_flight == 0 && self.waiting.is_empty() {
+            if self.has_ended(now) {
                 self.flush(now, true);
-                self.tell(Update::Finished);
-                return;
+                return true;
             }
-            let wait = self.next_wake().since(self.now());
+            let now = self.now();
+            let is_eager = self.closed.is_some() && now.since(last_ready) < EAGER;
+            let wait = if is_eager { Nanos::ZERO } else { self.next_wake().since(now) };
             if let Err(error) = self.poller.wait(wait.to_std(), &mut ready) {
                 self.tell(Update::Broken(format!("waiting for sockets: {error}")));
-                return;
+                return false;
             }
             for event in &ready {
                 self.on_ready(*event);
             }
+            if !ready.is_empty() {
+                last_ready = self.now();
+            } else if is_eager {
+                std::thread::yield_now();
+            }
         }
+    }
+
+    fn has_ended(&self, now: Timestamp) -> bool {
+        self.next.is_none()
+            && self.closed.as_ref().is_none_or(|closed| closed.has_ended(now))
+            && self.in_flight == 0
+            && self.waiting.is_empty()
     }
 
     fn now(&self) -> Timestamp {
@@ -196,6 +224,7 @@ impl Engine {
 
     fn stop(&mut self) {
         self.next = None;
+        self.closed = None;
         for waiting in std::mem::take(&mut self.waiting) {
             self.recorder.unsent(Outcome::UnsentAborted, waiting.phase, waiting.scheduled);
         }
@@ -206,7 +235,8 @@ impl Engine {
         let deadlines =
             self.deadlines.iter().filter_map(|queue| queue.front()).map(|deadline| deadline.at);
         let waiting = self.waiting.front().map(|waiting| self.waits_until(waiting));
-        deadlines.chain(due).chain(waiting).fold(self.next_flush, Timestamp::min)
+        let closed = self.closed.as_ref().and_then(Closed::next_wake);
+        deadlines.chain(due).chain(waiting).chain(closed).fold(self.next_flush, Timestamp::min)
     }
 
     // Giving up.
@@ -248,15 +278,6 @@ impl Engine {
     fn flush(&mut self, now: Timestamp, is_last: bool) {
         self.next_flush = Timestamp((now.second() + 1) * SECOND);
         let (windows, failures) = self.recorder.drain();
-        let mut latency: Option<Box<hist::Hist>> = None;
-        for (_, _, part) in &windows {
-            let times = part.outcomes.get(&Outcome::Ok).and_then(|part| part.times.as_ref());
-            if let Some(times) = times {
-                let into = latency.get_or_insert_with(|| Box::new(hist::new()));
-                // Both have the record's bounds.
-                let _ = into.add(&times[0]);
-            }
-        }
         let [scheduled, sent] = &self.watches;
         let arrivals = is_last.then(|| {
             let (scheduled, sent) = (scheduled.counts().clone(), sent.counts().clone());
@@ -272,6 +293,11 @@ impl Engine {
             engine_cpu: clock::thread_cpu_ns(),
             ..self.counts.clone()
         };
-        self.tell(Update::Second(Box::new(Second { windows, failures, sample, latency })));
+        self.tell(Update::Second(Box::new(Second {
+            thread: self.thread,
+            windows,
+            failures,
+            sample,
+        })));
     }
 }

@@ -1,12 +1,15 @@
-//! The load engine: open loop, raw sockets, every owed request with exactly one outcome.
+//! The load engine: raw sockets, every owed request with exactly one outcome.
 //!
 //! 1. the scenario's request kinds as bytes to send and answers to expect: [`request`]
 //! 2. an incremental HTTP/1.1 response parser, bounded, without I/O: [`response`]
 //! 3. counts, histograms and failures of the current second: [`recorder`]
 //! 4. one thread with an epoll loop that sends what is due and reads what comes: [`engine`]
+//! 5. as many of these as the rate needs, each with its exact share: `threads`
 //!
 //! The engine never waits for an answer before it sends the next request: a pure
-//! [`highwater_model::load::Schedule`] says when each is owed, and latency counts from there.
+//! [`highwater_model::load::Schedule`] says when each is owed, and latency counts from there. The
+//! exception has a name: `traffic.saturate`, a closed loop, in which each request is owed when it
+//! is sent.
 
 mod connection;
 pub mod engine;
@@ -14,25 +17,26 @@ mod poll;
 pub mod recorder;
 pub mod request;
 pub mod response;
+mod threads;
+
+pub use threads::{Handle, StartError, start, start_on, threads};
 
 use std::{net::SocketAddr, sync::Arc};
 
+use crate::{
+    clock::{self, RunClock},
+    limits,
+    record::{Line, Sample},
+};
 use highwater_model::{
     load::{Schedule, Share},
     outcome::Outcome,
     spec::Traffic,
     time::Timestamp,
 };
-use tokio::sync::mpsc;
-
-use crate::{
-    clock::{self, RunClock},
-    limits,
-    record::{Line, Sample, hist::Hist},
-};
 
 /// What an engine is to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The run's clock.
     pub clock: RunClock,
@@ -66,6 +70,8 @@ pub enum Route {
     /// To a Service's address (ClusterIP, NodePort), behind which a connection stays with its pod.
     /// As `Proxy`, and the pod that last answered on a connection is that of what fails on it.
     Service(SocketAddr),
+    /// To a server of which nothing is known but its address.
+    Url(SocketAddr),
     /// To the endpoints, each new connection to one of the view of the client that it belongs to;
     /// connections belong to `clients` clients in turn.
     Endpoints {
@@ -109,18 +115,27 @@ pub enum Update {
 /// One second's news.
 #[derive(Debug, Default)]
 pub struct Second {
+    /// Which of the engine's threads tells it, from 0.
+    pub thread: u32,
     /// Counts and histograms by second of schedule and phase.
     pub windows: Vec<(u64, u16, recorder::WindowPart)>,
     /// Failures.
     pub failures: Vec<highwater_model::outcome::Failure>,
     /// The engine's state.
     pub sample: Sample,
-    /// Latency of the good answers in these windows.
-    pub latency: Option<Box<Hist>>,
 }
 
 impl Second {
-    /// The record's lines, with what this process uses. `generator`: whose they are.
+    /// 99th percentile of the good answers' latency, nanoseconds, in the window that has most of
+    /// them.
+    pub fn latency_p99(&self) -> Option<u64> {
+        let good = self.windows.iter().filter_map(|(_, _, part)| part.outcomes.get(&Outcome::Ok));
+        let latencies = good.filter_map(|part| part.times.as_ref().map(|times| &times[0]));
+        latencies.max_by_key(|latency| latency.len()).map(|latency| latency.value_at_quantile(0.99))
+    }
+
+    /// The record's lines, with what this process uses. `generator`: whose they are, or the first
+    /// thread's where each thread is a generator of its own.
     pub fn into_lines(self, generator: u32) -> Vec<Line> {
         let windows = self.windows.iter();
         let mut lines: Vec<Line> = windows
@@ -131,56 +146,11 @@ impl Second {
             Line::Failure(Box::new(failure))
         }));
         lines.push(Line::Sample(Sample {
-            generator,
+            generator: generator + self.thread,
             process_cpu: clock::process_cpu_ns(),
             descriptors: limits::open_descriptors(),
             ..self.sample
         }));
         lines
     }
-}
-
-/// A running engine.
-#[derive(Debug)]
-pub struct Handle {
-    control: std::sync::mpsc::Sender<Control>,
-    waker: poll::Waker,
-    /// News, in order; ends after [`Update::Finished`] or [`Update::Broken`].
-    pub updates: mpsc::UnboundedReceiver<Update>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-/// An engine could not be started.
-#[derive(Debug, thiserror::Error)]
-#[error("starting the load engine: {0}")]
-pub struct StartError(#[from] std::io::Error);
-
-impl Handle {
-    /// Gives an order; without effect once the engine has finished.
-    pub fn order(&self, control: Control) {
-        // Fails only when the engine is gone, which `updates` tells.
-        let _ = self.control.send(control);
-        self.waker.wake();
-    }
-
-    /// Waits for the thread's end; call after the last update.
-    pub fn join(mut self) {
-        if let Some(thread) = self.thread.take() {
-            // A panic of the engine was already seen as the end of `updates` without `Finished`.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Starts an engine on a thread of its own.
-///
-/// # Errors
-/// If the poller or the thread cannot be made.
-pub fn start(config: Config) -> Result<Handle, StartError> {
-    let (poller, waker) = poll::Poller::new()?;
-    let (control, orders) = std::sync::mpsc::channel();
-    let (news, updates) = mpsc::unbounded_channel();
-    let engine = engine::Engine::new(config, poller, orders, news);
-    let thread = std::thread::Builder::new().name("load".into()).spawn(move || engine.run())?;
-    Ok(Handle { control, waker, updates, thread: Some(thread) })
 }

@@ -128,6 +128,8 @@ mod tests {
             keep_alive,
             max_connections: 1,
             generators: None,
+            saturate: None,
+            threads: None,
         }
     }
 

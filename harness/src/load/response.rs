@@ -1,5 +1,7 @@
 //! An incremental HTTP/1.1 response parser: bytes in, progress out, no I/O, bounded memory.
 
+use std::mem::MaybeUninit;
+
 use crate::http1::{BadMessage, Facts, Framing, HEAD_BYTES_MAX, HEADERS_MAX};
 
 /// The most interim (1xx) answers that are skipped.
@@ -132,9 +134,12 @@ impl Parser {
     }
 
     fn parse_head(&mut self, bytes: &[u8]) -> Result<Option<usize>, BadMessage> {
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut response = httparse::Response::new(&mut headers);
-        let used = match response.parse(bytes) {
+        // Four kilobytes: to clear them for every answer is more work than to read it.
+        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        let parsed = config.parse_response_with_uninit_headers(&mut response, bytes, &mut headers);
+        let used = match parsed {
             Ok(httparse::Status::Complete(used)) => used,
             Ok(httparse::Status::Partial) => return Ok(None),
             Err(httparse::Error::TooManyHeaders) => return Err(BadMessage::HeadTooLarge),

@@ -43,7 +43,11 @@ fn write_all(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
         writeln!(out, "> {}\n", escape(warning))?;
     }
     counts(out, analysis)?;
+    if let Some(closed) = phrases::closed_loop(analysis) {
+        writeln!(out, "**Rate:** {}\n", escape(&closed))?;
+    }
     losses(out, analysis)?;
+    findings(out, analysis)?;
     percentiles(out, analysis)?;
     scaling(out, analysis)?;
     objectives(out, analysis)?;
@@ -93,6 +97,19 @@ fn losses(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
     }
     writeln!(out)?;
     unexplained(out, analysis)
+}
+
+/// What went wrong with pods, whether it lost a request or not.
+fn findings(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
+    if analysis.findings.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "#### What else went wrong\n")?;
+    for finding in &analysis.findings {
+        let (title, advice) = (finding.kind.title(), finding.kind.advice());
+        writeln!(out, "- **{title}.** {}. **Fix:** {}", escape(&finding.evidence), escape(advice))?;
+    }
+    writeln!(out)
 }
 
 fn unexplained(out: &mut String, analysis: &Analysis) -> std::fmt::Result {

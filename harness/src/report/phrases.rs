@@ -8,11 +8,24 @@ use highwater_model::{
 use super::figures::{self, NONE};
 use crate::{
     analyze::{
-        Analysis,
+        Analysis, ClosedLoop,
         scaling::{Progress, ScaleUp, Stage, Took, slowest_of},
     },
     record::BackendKind,
 };
+
+/// What went wrong with pods, by title; `None` if nothing did.
+pub fn findings(analysis: &Analysis) -> Option<String> {
+    let told: Vec<String> = analysis
+        .findings
+        .iter()
+        .map(|one| match one.pods.len() as u64 {
+            0 => one.kind.title().to_string(),
+            pods => format!("{} ({})", one.kind.title(), figures::counted(pods, "pod")),
+        })
+        .collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
 
 /// What the autoscaler decided: `5 decisions: 4 up, 1 down; 2 held back by a limit`; `None`
 /// without one.
@@ -84,6 +97,14 @@ pub fn generators(analysis: &Analysis) -> Option<String> {
         text.push_str(&format!(", {} lost with {unsent} unsent", lost.len()));
     }
     Some(text)
+}
+
+/// What a closed loop found, and what its latency is not; `None` of an open one.
+pub fn closed_loop(analysis: &Analysis) -> Option<String> {
+    let closed = analysis.closed_loop?;
+    let rate = figures::count(closed.rate.max(0.0).round() as u64);
+    let connections = figures::counted(u64::from(closed.connections), "connection");
+    Some(format!("{rate} good answers/s over {connections}; {}", ClosedLoop::NOTE))
 }
 
 /// The times without news; `None` if there are none.

@@ -28,6 +28,9 @@ pub fn render(analysis: &Analysis) -> String {
         lines.push("watch", &gaps);
     }
     counts(&mut lines, analysis);
+    if let Some(closed) = phrases::closed_loop(analysis) {
+        lines.push("rate", &closed);
+    }
     for loss in analysis.losses.iter().take(LOSSES_MAX) {
         self::loss(&mut lines, loss);
     }
@@ -36,6 +39,9 @@ pub fn render(analysis: &Analysis) -> String {
     }
     if let untold @ 1.. = figures::untold(analysis) {
         lines.push("unexplained", &figures::count(untold));
+    }
+    if let Some(found) = phrases::findings(analysis) {
+        lines.push("found", &clean::line(&found));
     }
     let of = &analysis.latency;
     let latency = [("p50", of.p50), ("p90", of.p90), ("p99", of.p99), ("p99.9", of.p999)]

@@ -2,7 +2,7 @@
 //! kind and unreadable value at once, each with its place.
 //!
 //! Only the words of JSON Schema that `schemars` writes for our types are understood: `$ref`,
-//! `anyOf`, `oneOf`, `type`, `const`, `enum`, `properties`, `additionalProperties: false`,
+//! `anyOf`, `oneOf`, `type`, `const`, `enum`, `properties`, `additionalProperties`,
 //! `required`, `items`, `minimum`, `maximum`, `format`. What is left over is found by reading the
 //! tree into the types.
 
@@ -50,8 +50,10 @@ impl<'s> Alternative<'s> {
         }
     }
 
+    /// The schema of the key's value: its own, or the one that all keys of a map have.
     fn property(&self, key: &str) -> Option<&'s Value> {
-        self.schema.get("properties")?.get(key)
+        let own = self.schema.get("properties").and_then(|properties| properties.get(key));
+        own.or_else(|| self.schema.get("additionalProperties").filter(|any| any.is_object()))
     }
 
     fn keys(&self) -> impl Iterator<Item = &'s str> {

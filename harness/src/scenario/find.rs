@@ -21,12 +21,25 @@ macro_rules! bundled {
 }
 
 bundled! {
+    "bad-version"
+    "bad-version-wrong"
+    "crash"
+    "crash-wrong"
     "day"
+    "eviction"
+    "eviction-wrong"
+    "long-requests"
+    "long-requests-wrong"
     "rolling-update"
     "rolling-update-wrong"
+    "scale-down"
+    "scale-down-wrong"
     "self-scaling"
     "self-scaling-wrong"
+    "slow-start"
+    "slow-start-wrong"
     "spike"
+    "spike-rps"
     "transitions"
 }
 

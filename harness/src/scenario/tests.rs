@@ -51,8 +51,9 @@ fn faults_name_file_line_column_key_and_the_nearest() {
         (
             "name: sound",
             "name: sound\nzzz: 1",
-            "f.yaml:2:1: unknown key `zzz` in the scenario; known are autoscaler, description, events, name, \
-             objectives, path, seed, target, traffic",
+            "f.yaml:2:1: unknown key `zzz` in the scenario; known are autoscaler, controllerManager, \
+             description, events, metricsPipeline, name, \
+             objectives, path, seed, simulation, target, traffic",
         ),
         (
             "periodSeconds",
@@ -246,6 +247,19 @@ fn a_number_or_a_word_is_either() {
         let found = loaded.ok().and_then(|loaded| loaded.scenario.traffic.generators);
         assert_eq!(found, expected, "{value}");
     }
+}
+
+#[test]
+fn a_map_of_labels_takes_any_key() {
+    let metric = "name: sound\nautoscaler:\n  maxReplicas: 3\n  metrics:\n    - type: External\n      \
+                  external: {metric: {name: queue, selector: {matchLabels: {topic: orders}}}, \
+                  target: {type: Value, value: 5}}";
+    let text = SOUND.replacen("name: sound", metric, 1);
+    let loaded = load_sound(&text, &[]).unwrap_or_else(|error| panic!("{error}"));
+    let autoscaler = loaded.scenario.autoscaler.expect("it has one");
+    let external = autoscaler.metrics[0].external.as_ref().expect("an external metric");
+    let selector = external.metric.selector.as_ref().expect("a selector");
+    assert_eq!(selector.match_labels.get("topic").map(String::as_str), Some("orders"));
 }
 
 #[test]

@@ -12,8 +12,8 @@ use alloc::{
     vec::Vec,
 };
 
-use self::observe::{Numbers, Rollout};
-pub use self::observe::{PodPhase, PodView, Status};
+use self::observe::{Numbers, Rollout, Times};
+pub use self::observe::{PodPhase, PodState, PodView, Status};
 use super::{
     Config, Effect, Timing,
     controllers::{Controllers, Turn, Write},
@@ -54,6 +54,8 @@ pub struct Cluster {
     pods: BTreeMap<u32, Pod>,
     /// What the API server was last told of each pod.
     reports: BTreeMap<u32, Report>,
+    /// The times in each pod's status.
+    times: BTreeMap<u32, Times>,
     /// Names of all pods ever made, by number.
     names: Vec<String>,
     slice: Slice,
@@ -84,6 +86,7 @@ impl Cluster {
             controllers: Controllers::new(wanted, Turn::default()),
             pods: BTreeMap::new(),
             reports: BTreeMap::new(),
+            times: BTreeMap::new(),
             names: Vec::new(),
             slice: Slice::new(timing.endpoints_delay.clone(), seed),
             timing,
@@ -175,6 +178,7 @@ impl Cluster {
             return;
         }
         self.reports.insert(number, report);
+        self.times.entry(number).or_default().see(now, report);
         if report.is_gone {
             self.controllers.remove(number);
         } else {
@@ -183,6 +187,7 @@ impl Cluster {
         if pod.is_gone() {
             self.pods.remove(&number);
             self.reports.remove(&number);
+            self.times.remove(&number);
         }
         self.plan(Part::Pod(number));
         self.settle(now, effects);
@@ -284,6 +289,7 @@ impl Cluster {
         if pod.is_gone() {
             self.pods.remove(&number);
             self.reports.remove(&number);
+            self.times.remove(&number);
         }
         self.plan(Part::Pod(number));
     }

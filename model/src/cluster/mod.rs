@@ -21,7 +21,7 @@ pub mod pod;
 pub mod probe;
 pub mod replicaset;
 
-pub use self::machine::{Cluster, PodPhase, PodView, Status};
+pub use self::machine::{Cluster, PodPhase, PodState, PodView, Status};
 
 use alloc::{string::String, vec::Vec};
 

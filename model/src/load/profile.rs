@@ -72,6 +72,9 @@ impl Piece {
         if n <= 0.0 {
             return 0.0;
         }
+        if self.rate_start == self.rate_end {
+            return (n / self.rate_start).min(self.lasts());
+        }
         let discriminant = self.rate_start * self.rate_start + 2.0 * self.slope() * n;
         let root = libm::sqrt(discriminant.max(0.0));
         (2.0 * n / (self.rate_start + root)).min(self.lasts())

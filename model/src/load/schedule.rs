@@ -42,6 +42,8 @@ pub struct Schedule {
     even: u64,
     player: Option<Player>,
     piece: usize,
+    /// Requests expected in that piece, once it was looked at.
+    in_piece: Option<f64>,
     number: u64,
     last: Nanos,
 }
@@ -50,6 +52,7 @@ impl Schedule {
     /// The schedule of a profile. Its randomness is the seed's stream `arrivals`.
     pub fn new(profile: Profile, arrivals: Arrivals, seed: u64) -> Self {
         Self {
+            in_piece: None,
             profile,
             arrivals,
             stream: Stream::new(seed, "arrivals"),
@@ -91,16 +94,23 @@ impl Schedule {
                 self.draw();
             }
             let piece = self.profile.piece(self.piece)?;
-            if let Some((player, behind)) = self.profile.trace(piece.phase) {
-                let last = self.profile.piece(behind - 1)?;
-                self.skipped += last.expected_before + last.expected() - piece.expected_before;
-                self.player = Some(player.clone());
-                self.piece = behind;
-                continue;
-            }
+            let expected = match self.in_piece {
+                Some(expected) => expected,
+                None => {
+                    if let Some((player, behind)) = self.profile.trace(piece.phase) {
+                        let last = self.profile.piece(behind - 1)?;
+                        self.skipped +=
+                            last.expected_before + last.expected() - piece.expected_before;
+                        self.player = Some(player.clone());
+                        self.piece = behind;
+                        continue;
+                    }
+                    *self.in_piece.insert(piece.expected())
+                }
+            };
             let into = self.unit + self.skipped - piece.expected_before;
-            if into >= piece.expected() {
-                self.piece += 1;
+            if into >= expected {
+                (self.piece, self.in_piece) = (self.piece + 1, None);
                 continue;
             }
             self.is_drawn = false;

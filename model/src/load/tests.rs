@@ -37,6 +37,8 @@ fn traffic(phases: Vec<Phase>) -> Traffic {
         keep_alive: true,
         max_connections: 1,
         generators: None,
+        saturate: None,
+        threads: None,
     }
 }
 

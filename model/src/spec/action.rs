@@ -5,8 +5,8 @@ use alloc::{string::String, vec::Vec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Behavior, EnvVar, MetricSpec, Misbehaviour};
-use crate::time::Nanos;
+use super::{Behavior, EnvVar, MetricSpec, Misbehaviour, Service};
+use crate::{event::Signal, time::Nanos};
 
 /// Something done to the deployment at a time.
 ///
@@ -40,6 +40,13 @@ pub struct ScheduledEvent {
     /// Takes the resource metrics away for a while, as a broken metrics-server does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics_outage: Option<MetricsOutage>,
+    /// Stops a pod's processes for a while (SIGSTOP, then SIGCONT), as a long pause of its runtime or
+    /// of its machine does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
+    /// Takes a dependency of the bundled service away for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dependency_outage: Option<DependencyOutage>,
     /// Does the same again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Repeat>,
@@ -57,6 +64,8 @@ impl ScheduledEvent {
             self.drain_node.clone().map(Action::DrainNode),
             self.patch_autoscaler.clone().map(Action::PatchAutoscaler),
             self.metrics_outage.clone().map(Action::MetricsOutage),
+            self.freeze.clone().map(Action::Freeze),
+            self.dependency_outage.clone().map(Action::DependencyOutage),
         ]
         .into_iter()
         .flatten();
@@ -85,6 +94,10 @@ pub enum Action {
     PatchAutoscaler(PatchAutoscaler),
     /// See [`ScheduledEvent::metrics_outage`].
     MetricsOutage(MetricsOutage),
+    /// See [`ScheduledEvent::freeze`].
+    Freeze(Freeze),
+    /// See [`ScheduledEvent::dependency_outage`].
+    DependencyOutage(DependencyOutage),
 }
 
 impl Action {
@@ -99,6 +112,8 @@ impl Action {
             Self::DrainNode(_) => "drainNode",
             Self::PatchAutoscaler(_) => "patchAutoscaler",
             Self::MetricsOutage(_) => "metricsOutage",
+            Self::Freeze(_) => "freeze",
+            Self::DependencyOutage(_) => "dependencyOutage",
         }
     }
 }
@@ -113,6 +128,12 @@ pub struct Rollout {
     /// The image of the new revision; as the old one if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The bundled service of the new revision, the whole of it; as the old one if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+    /// The command of the new revision; as the old one if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
     /// Environment that the new revision has in addition, or with other values.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
@@ -170,6 +191,34 @@ pub enum KillSignal {
     Sigkill,
     /// Asks the process to end.
     Sigterm,
+    /// As Ctrl-C.
+    Sigint,
+    /// As a terminal that is gone.
+    Sighup,
+    /// As Ctrl-\.
+    Sigquit,
+    /// As `abort`.
+    Sigabrt,
+    /// The program's own meaning.
+    Sigusr1,
+    /// The program's own meaning.
+    Sigusr2,
+}
+
+impl KillSignal {
+    /// The signal of the record's events.
+    pub const fn signal(self) -> Signal {
+        match self {
+            Self::Sigkill => Signal::Sigkill,
+            Self::Sigterm => Signal::Sigterm,
+            Self::Sigint => Signal::Sigint,
+            Self::Sighup => Signal::Sighup,
+            Self::Sigquit => Signal::Sigquit,
+            Self::Sigabrt => Signal::Sigabrt,
+            Self::Sigusr1 => Signal::Sigusr1,
+            Self::Sigusr2 => Signal::Sigusr2,
+        }
+    }
 }
 
 /// A node to be drained: the one that the chosen pod runs on.
@@ -205,6 +254,29 @@ pub struct PatchAutoscaler {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MetricsOutage {
+    /// How long.
+    #[serde(rename = "for")]
+    pub for_: Nanos,
+}
+
+/// A pause of one pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Freeze {
+    /// Which pod.
+    #[serde(default)]
+    pub pod: Which,
+    /// How long.
+    #[serde(rename = "for")]
+    pub for_: Nanos,
+}
+
+/// A time without a dependency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DependencyOutage {
+    /// Which of `target.service.dependencies`.
+    pub name: String,
     /// How long.
     #[serde(rename = "for")]
     pub for_: Nanos,

@@ -341,6 +341,22 @@ impl Quantity {
         // It was parsed when it was made.
         milli(&self.0).unwrap_or(0)
     }
+
+    /// As a double, by the very steps that upstream takes, so that the last bit is the same.
+    ///
+    /// *Source*: `quantity.go`, `AsApproximateFloat64`.
+    pub fn approximate(&self) -> f64 {
+        let Some((sign, whole, fraction, scale)) = digits(&self.0) else { return 0.0 };
+        let mantissa = whole.bytes().chain(fraction.bytes());
+        let mantissa = mantissa.fold(0.0, |sum, digit| sum * 10.0 + f64::from(digit - b'0'));
+        let places = fraction.len() as i32;
+        let (factor, power) = match scale {
+            Scale::Two(bits) => (libm::exp2(f64::from(bits)), -places),
+            Scale::Ten(power) => (1.0, power - places),
+        };
+        let base = f64::from(sign) * mantissa * factor;
+        if power == 0 { base } else { base * libm::exp10(f64::from(power)) }
+    }
 }
 
 /// Suffixes and what they multiply by: a power of two, or a power of ten.
@@ -368,7 +384,8 @@ enum Scale {
     Ten(i32),
 }
 
-fn milli(text: &str) -> Option<i64> {
+/// Sign, digits before and after the point, and scale.
+fn digits(text: &str) -> Option<(i32, &str, &str, Scale)> {
     let (digits, scale) = split(text)?;
     let (sign, digits) = match digits.as_bytes().first()? {
         b'-' => (-1, &digits[1..]),
@@ -381,9 +398,11 @@ fn milli(text: &str) -> Option<i64> {
         return None;
     }
     // Eighteen digits hold every quantity that an int64 does.
-    if whole.len() + fraction.len() > 18 {
-        return None;
-    }
+    (whole.len() + fraction.len() <= 18).then_some((sign, whole, fraction, scale))
+}
+
+fn milli(text: &str) -> Option<i64> {
+    let (sign, whole, fraction, scale) = digits(text)?;
     let number = whole.bytes().chain(fraction.bytes());
     let mantissa = number.fold(0i128, |sum, digit| sum * 10 + i128::from(digit - b'0'));
     let places = fraction.len() as i32;
@@ -398,7 +417,7 @@ fn milli(text: &str) -> Option<i64> {
     } else {
         scaled / ten + i128::from(scaled % ten != 0)
     };
-    i64::try_from(milli * sign).ok()
+    i64::try_from(milli * i128::from(sign)).ok()
 }
 
 fn split(text: &str) -> Option<(&str, Scale)> {

@@ -7,8 +7,10 @@ mod action;
 mod autoscaler;
 mod deployment;
 mod distribution;
+mod metrics;
 mod objective;
 mod shape;
+mod simulation;
 mod target;
 mod trace;
 mod traffic;
@@ -21,8 +23,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use action::{
-    Action, DrainNode, Kill, KillSignal, MetricsOutage, PatchAutoscaler, PodChoice, Repeat,
-    Rollout, Scale, ScheduledEvent, Which,
+    Action, DependencyOutage, DrainNode, Freeze, Kill, KillSignal, MetricsOutage, PatchAutoscaler,
+    PodChoice, Repeat, Rollout, Scale, ScheduledEvent, Which,
 };
 pub use autoscaler::{
     Autoscaler, Behavior, ContainerResourceMetric, ExternalMetric, LabelSelector, MetricIdentifier,
@@ -35,17 +37,19 @@ pub use deployment::{
     PodTemplate, Port, Probe, ResourceList, Resources, RollingUpdate, SleepAction, Strategy,
     StrategyType, TcpSocketAction,
 };
-pub use distribution::Distribution;
+pub use distribution::{Distribution, Sampler};
+pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};
 pub use objective::{Bound, BoundOp, Measure, Objective};
 pub use shape::{
     CURVE_POINTS_MAX, Curve, CurvePoint, Interpolation, PARTS_MAX, PERIOD_MIN, Phase, Ramp,
     SCALE_MAX, SPEED_MAX, STEPS_MAX, ShapeFault, Sine, Spike, Step, played,
 };
-pub use target::{Dependency, Drain, Misbehaviour, Service, Target};
+pub use simulation::Simulation;
+pub use target::{Dependency, DisruptionBudget, Drain, Misbehaviour, Service, Target};
 pub use trace::{
     TRACE_KINDS_MAX, TRACE_REQUESTS_MAX, Trace, TraceBuilder, TraceData, TraceError, TraceIter,
 };
-pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Traffic};
+pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Saturate, Traffic};
 
 pub use workload::Workload;
 
@@ -73,6 +77,15 @@ pub struct Scenario {
     /// `scaleTargetRef`, which is the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaler: Option<Autoscaler>,
+    /// How metrics reach the autoscaler (`local`, `sim`; on `kube` the cluster has its own).
+    #[serde(default, skip_serializing_if = "MetricsPipeline::is_default")]
+    pub metrics_pipeline: MetricsPipeline,
+    /// How the autoscaler's controller is set (`local`, `sim`; a cluster has its own).
+    #[serde(default, skip_serializing_if = "ControllerManager::is_default")]
+    pub controller_manager: ControllerManager,
+    /// The machines and the network under a simulated run (`sim`).
+    #[serde(default, skip_serializing_if = "Simulation::is_default")]
+    pub simulation: Simulation,
     /// The requests that are owed.
     pub traffic: Traffic,
     /// What is done to the deployment, and when.

@@ -7,10 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Deployment, Distribution, EnvVar, Workload};
-use crate::{time::Nanos, units::Bytes};
+use crate::{
+    time::Nanos,
+    units::{Bytes, IntOrPercent},
+};
 
-/// The target: the bundled service (`service`, the default), any `command` (`local`), or a
-/// `workload` that is already there (`kube`).
+/// The target: the bundled service (`service`, the default), any `command` (`local`), a
+/// `workload` that is already there (`kube`), or whatever answers at a `url` (`local`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Target {
@@ -24,14 +27,29 @@ pub struct Target {
     /// A Deployment and a Service of the user's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<Workload>,
+    /// A server without any deployment, as `http://host:port`: nothing is started, nothing is
+    /// done to it, and nothing is known of what is behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// Environment of the command.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<EnvVar>,
     /// The Deployment.
     pub deployment: Deployment,
+    /// What evictions have to leave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_disruption_budget: Option<DisruptionBudget>,
     /// The switchable wrong behaviours of the bundled service.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub misbehave: Vec<Misbehaviour>,
+}
+
+/// `policy/v1` PodDisruptionBudget spec for the pods of the target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DisruptionBudget {
+    /// How many ready pods an eviction must leave; a percentage is of the replicas, rounded up.
+    pub min_available: IntOrPercent,
 }
 
 /// The bundled service.
@@ -46,6 +64,9 @@ pub struct Service {
     pub body: Bytes,
     /// From the process's start to its listening.
     pub startup: Nanos,
+    /// How many requests it works on at once, the others wait; any number if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
     /// What it does on SIGTERM.
     pub drain: Drain,
     /// After how long it closes an idle connection; never if not given.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use super::Phase;
 use crate::time::Nanos;
 
-/// The offered load: open loop, always.
+/// The offered load: open loop, but for `saturate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Traffic {
@@ -16,7 +16,11 @@ pub struct Traffic {
     #[serde(default)]
     pub arrivals: Arrivals,
     /// The rate over time, one phase after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<Phase>,
+    /// In place of `phases`: as many requests as so many connections get answered. A closed loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saturate: Option<Saturate>,
     /// What is asked for; `GET /work` (bundled service) or `GET /` (command) if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<RequestKind>,
@@ -33,6 +37,23 @@ pub struct Traffic {
     /// machine that the harness runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generators: Option<Generators>,
+    /// How many threads send, each its share, where this machine is the generator; by the rate if
+    /// not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
+}
+
+/// A closed loop: each connection sends its next request as soon as it has the answer to the one
+/// before. It finds the highest rate of the target; its latency is not that of an open system,
+/// since a slow answer holds back the requests that would have met the slowness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Saturate {
+    /// How many connections, over all threads.
+    pub connections: u32,
+    /// How long new requests are sent.
+    #[serde(rename = "for")]
+    pub for_: Nanos,
 }
 
 fn default_timeout() -> Nanos {

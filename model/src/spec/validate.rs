@@ -6,9 +6,11 @@
 //! 3. `target`: the service or command
 //! 4. `deployment`: strategy, probes, hooks, resources, as the API server validates them
 //! 5. `autoscaler`: bounds, metrics, behaviour, likewise
+//! 6. `metrics`: how metrics reach it
 
 mod autoscaler;
 mod deployment;
+mod metrics;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -17,7 +19,9 @@ mod traffic;
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::fmt;
 
-use super::{Distribution, Path, PathKind, Scenario, ScheduledEvent, ServiceType};
+use super::{
+    Distribution, Path, PathKind, Rollout, Scenario, ScheduledEvent, ServiceType, Simulation,
+};
 use crate::time::Nanos;
 
 pub use traffic::{expected_requests, phase_names, total_length};
@@ -44,7 +48,9 @@ pub const DESCRIPTION_CHARS_MAX: usize = 2000;
 
 /// The most generator pods; each has a connection of its own to the harness.
 pub const GENERATORS_MAX: u32 = 64;
-/// The longest `path.url`.
+/// The most threads of the load engine.
+pub const THREADS_MAX: u32 = 64;
+/// The longest `path.url` and `target.url`.
 pub const URL_CHARS_MAX: usize = 300;
 
 /// Something that is wrong with a scenario.
@@ -74,12 +80,28 @@ pub fn problems(scenario: &Scenario) -> Vec<Problem> {
         found.add("description", format!("is longer than {DESCRIPTION_CHARS_MAX} characters"));
     }
     target::check(&mut found, &scenario.target);
+    target::check_url(&mut found, scenario);
     check_path(&mut found, &scenario.path);
     autoscaler::check(&mut found, scenario);
+    metrics::check(&mut found, scenario);
+    check_simulation(&mut found, &scenario.simulation);
     traffic::check(&mut found, &scenario.traffic);
     check_events(&mut found, scenario);
     check_objectives(&mut found, scenario);
     found.0
+}
+
+/// The most processors of a simulated node.
+const CORES_MAX: u32 = 1_024;
+/// The slowest simulated network; a ping around the world is a third of it.
+const NETWORK_MAX: Nanos = Nanos::from_secs(1);
+
+fn check_simulation(found: &mut Problems, simulation: &Simulation) {
+    found.check_within("simulation.cores", simulation.cores, 1, CORES_MAX);
+    if simulation.network > NETWORK_MAX {
+        found.add("simulation.network", format!("must be {NETWORK_MAX} at most"));
+    }
+    found.check_distribution("simulation.processStart", &simulation.process_start);
 }
 
 /// The problems found so far.
@@ -196,6 +218,7 @@ fn check_events(found: &mut Problems, scenario: &Scenario) {
         }
         if let Some(rollout) = &event.rollout {
             target::check_env(found, &format!("{path}.rollout.env"), &rollout.env);
+            check_version(found, &format!("{path}.rollout"), scenario, rollout);
             if rollout.image.as_ref().is_some_and(|image| !target::is_image(image)) {
                 found.add(format!("{path}.rollout.image"), "is no name of an image");
             }
@@ -205,6 +228,19 @@ fn check_events(found: &mut Problems, scenario: &Scenario) {
         }
         if let Some(outage) = &event.metrics_outage {
             found.check_span_above_zero(format!("{path}.metricsOutage.for"), outage.for_);
+        }
+        if let Some(freeze) = &event.freeze {
+            found.check_span_above_zero(format!("{path}.freeze.for"), freeze.for_);
+        }
+        if let Some(outage) = &event.dependency_outage {
+            found.check_span_above_zero(format!("{path}.dependencyOutage.for"), outage.for_);
+            let dependencies = scenario.target.service.iter().flat_map(|one| &one.dependencies);
+            if !dependencies.into_iter().any(|known| known.name == outage.name) {
+                found.add(
+                    format!("{path}.dependencyOutage.name"),
+                    format!("`{}` is not among target.service.dependencies", outage.name),
+                );
+            }
         }
         if let Some(span) = event.drain_node.as_ref().and_then(|drain| drain.for_) {
             found.check_span_above_zero(format!("{path}.drainNode.for"), span);
@@ -218,12 +254,29 @@ fn check_events(found: &mut Problems, scenario: &Scenario) {
     }
 }
 
+/// What a new revision runs.
+fn check_version(found: &mut Problems, path: &str, scenario: &Scenario, rollout: &Rollout) {
+    let (target, is_command) = (&scenario.target, scenario.target.command.is_some());
+    if let Some(service) = &rollout.service {
+        if is_command || target.workload.is_some() {
+            found.add(format!("{path}.service"), "goes with the bundled service");
+        }
+        target::check_service(found, &format!("{path}.service"), service);
+    }
+    if let Some(command) = &rollout.command {
+        if !is_command {
+            found.add(format!("{path}.command"), "goes with target.command");
+        }
+        target::check_command(found, &format!("{path}.command"), command);
+    }
+}
+
 fn check_event(found: &mut Problems, path: &str, event: &ScheduledEvent, length: Nanos) {
     if event.action().is_none() {
         found.add(
             path,
-            "needs exactly one of rollout, scale, delete, kill, evict, drainNode, patchAutoscaler and \
-             metricsOutage, such as `rollout: {}`",
+            "needs exactly one of rollout, scale, delete, kill, evict, freeze, drainNode, \
+             patchAutoscaler, metricsOutage and dependencyOutage, such as `rollout: {}`",
         );
     }
     if event.at >= length {

@@ -111,6 +111,6 @@ fn ends_on_sigterm(container: &Container, at: Timestamp) -> bool {
 }
 
 /// Whether SIGKILL ended a container.
-fn was_forced(container: &Container, exit: Exit) -> bool {
+pub(super) fn was_forced(container: &Container, exit: Exit) -> bool {
     container.sigkill.is_some_and(|sigkill| sigkill.at <= exit.at.at)
 }

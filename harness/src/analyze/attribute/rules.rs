@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use highwater_model::time::{Nanos, Timestamp};
 
-use super::{Case, Contact, EXIT_LATENESS, endings::Endings};
+use super::{Case, Contact, EXIT_LATENESS, endings::Endings, slow::LateAnswers};
 use crate::analyze::{
     Cause,
     moment::Moment,
@@ -47,6 +47,7 @@ pub(super) struct Rules<'a> {
     pub(super) endings: Endings,
     /// Pods that refused everything until they were chosen no more.
     pub(super) deaf: BTreeSet<String>,
+    pub(super) late: LateAnswers,
 }
 
 impl Rules<'_> {
@@ -65,18 +66,23 @@ impl Rules<'_> {
             }
             Contact::ConnectTimeout => self.vanished(life, case, case.ended).unwrap_or_else(|| {
                 let is_gone = has_ended(life, case.ended);
-                Found::sure(if is_gone { Cause::Blackhole } else { Cause::Overload })
+                Found::sure(if is_gone { Cause::Blackhole } else { self.slow(life, pod, case) })
             }),
             // A pod that had ended when the attempt began answers nobody: whoever waited, waited
             // for a connection, and gave up before the proxy did.
-            Contact::Timeout => {
-                self.vanished(life, case, case.started).unwrap_or(Found::sure(Cause::Overload))
-            }
+            Contact::Timeout => self
+                .vanished(life, case, case.started)
+                .unwrap_or_else(|| Found::sure(self.slow(life, pod, case))),
             _ => Found::sure(Cause::Unexplained),
         }
     }
 
     fn refused(&self, case: &Case<'_>, pod: &str, life: &PodLife) -> Found {
+        // Nobody ever got through to it, so that nothing else can have ended that.
+        let mut last = life.containers_at(case.ended);
+        if last.any(|one| one.is_on_loopback && listens(one, case)) {
+            return Found::sure(Cause::WrongBind);
+        }
         if let Some(found) = self.silent(life, case) {
             return found;
         }
@@ -135,6 +141,11 @@ impl Rules<'_> {
                 Cause::TerminationRace
             };
             return sigterm.may_be_by(at).then(|| Found::since(cause, onset, at));
+        }
+        // Somebody else sent the signal, without a deletion: it drained while it was chosen.
+        let closed = container.listener_closed.filter(|closed| closed.may_be_by(at));
+        if let Some(closed) = closed {
+            return Some(Found::since(Cause::TerminationRace, closed, at));
         }
         if let Some(exit) = container.exited {
             // It ended by itself, or was killed from outside; unless its pod was deleted in a gap,

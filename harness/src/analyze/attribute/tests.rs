@@ -7,6 +7,7 @@ mod ingress;
 mod lives;
 mod properties;
 mod reports;
+mod slow;
 mod strangers;
 
 use super::*;

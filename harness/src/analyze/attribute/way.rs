@@ -21,12 +21,17 @@ pub enum Way {
     /// An ingress of the user's (`path.url`). It chooses for each request and says nothing; its own
     /// 502, 503 and 504 stand for what it met.
     Ingress,
+    /// To an address of which nothing else is known (`target.url`).
+    Url,
 }
 
 impl Way {
     /// That of a run.
     pub fn of(header: &Header) -> Self {
         let path = &header.scenario.path;
+        if header.scenario.target.url.is_some() {
+            return Self::Url;
+        }
         match (header.backend, path.kind) {
             (BackendKind::Kube, _) if path.url.is_some() => Self::Ingress,
             (BackendKind::Kube, PathKind::L4) => Self::Service,
@@ -44,7 +49,7 @@ impl Way {
     /// endpoints; `None` if who chooses tells.
     pub const fn usual_lag(self) -> Option<Nanos> {
         match self {
-            Self::Direct | Self::Proxy => None,
+            Self::Direct | Self::Proxy | Self::Url => None,
             Self::Service => Some(KUBE_PROXY.usual),
             Self::Ingress => Some(INGRESS.usual),
         }

@@ -1,6 +1,6 @@
 //! Reading the lives of pods from the events.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use highwater_model::{
     event::{Event, EventKind, LifecyclePhase, Signal},
@@ -120,8 +120,10 @@ impl PodLife {
     fn take(&mut self, at: Moment, kind: &EventKind) {
         match kind {
             EventKind::PodScheduled { node, .. } => self.node = Some(node.clone()),
-            EventKind::ContainerStarted { .. } => {
-                self.containers.push(Container { started: at, ..Container::default() });
+            EventKind::ContainerStarted { address, .. } => {
+                let address = address.as_ref().and_then(|text| text.parse::<SocketAddr>().ok());
+                let address = address.map(|address| address.ip());
+                self.containers.push(Container { started: at, address, ..Container::default() });
                 if self.deletion.is_none() {
                     self.change(at.at, PodPhase::Starting);
                 }
@@ -155,6 +157,13 @@ impl PodLife {
             EventKind::SignalSent { signal: Signal::Sigkill, by_kubelet: true, .. } => {
                 container.sigkill = Some(at);
             }
+            EventKind::SignalSent { signal: Signal::Sigstop, .. } => {
+                container.frozen.push((at, None));
+            }
+            EventKind::SignalSent { signal: Signal::Sigcont, .. } => {
+                let frozen = container.frozen.iter_mut().filter(|(_, until)| until.is_none());
+                frozen.for_each(|(_, until)| *until = Some(at));
+            }
             EventKind::ContainerExited { code, signal, oom, .. } => {
                 container.exited = Some(Exit { at, code: *code, signal: *signal, oom: *oom });
                 self.change(at.at, PodPhase::Exited);
@@ -184,7 +193,10 @@ impl PodLife {
             }
             LifecyclePhase::Listening => {
                 container.listening = Some(at);
-                container.is_on_loopback = is_loopback(detail);
+                container.is_on_loopback = is_loopback(detail, container.address);
+            }
+            LifecyclePhase::Signal => {
+                container.heard_signal.get_or_insert(at);
             }
             LifecyclePhase::ListenerClosed => container.listener_closed = Some(at),
             LifecyclePhase::Cancelled => container.cancelled = Some(at),
@@ -207,14 +219,14 @@ impl PodLife {
     }
 }
 
-/// Whether the address in `addr=IP:PORT` is a loopback one.
+/// Whether the address in `addr=IP:PORT` is a loopback one, and not its pod's.
 ///
 /// *Source*: `target-service/src/server.rs`, the line `listening`.
-fn is_loopback(detail: &str) -> bool {
+fn is_loopback(detail: &str, of_pod: Option<IpAddr>) -> bool {
     let mut words = detail.split_whitespace();
     let address = words.find_map(|word| word.strip_prefix("addr="));
     let address = address.and_then(|text| text.trim_matches('"').parse::<SocketAddr>().ok());
-    address.is_some_and(|address| address.ip().is_loopback())
+    address.is_some_and(|address| address.ip().is_loopback() && Some(address.ip()) != of_pod)
 }
 
 #[cfg(test)]

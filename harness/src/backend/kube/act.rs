@@ -257,6 +257,10 @@ impl Hands {
             Action::DrainNode(_) => self.drain(order).await,
             Action::PatchAutoscaler(patch) => self.patch_autoscaler(patch).await,
             Action::MetricsOutage(_) => self.take_metrics().await,
+            // Refused when the plan was checked.
+            other @ (Action::Freeze(_) | Action::DependencyOutage(_)) => {
+                Err(ClusterError::unfit(other.key(), "only local processes can do that"))
+            }
         }
     }
 
@@ -366,10 +370,7 @@ impl Hands {
 
     /// A signal to the container's process, from inside the container.
     async fn kill(&self, pod: &str, signal: KillSignal) -> Result<(), ClusterError> {
-        let name = match signal {
-            KillSignal::Sigkill => "KILL",
-            KillSignal::Sigterm => "TERM",
-        };
+        let name = signal.signal().short_name();
         if !self.subject.is_users {
             return self.exec(pod, &["/highwater", "signal-child", name]).await;
         }

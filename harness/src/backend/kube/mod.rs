@@ -34,7 +34,7 @@ use std::path::PathBuf;
 
 use highwater_model::spec::{Generators, KillSignal, PathKind, Scenario, ServiceType};
 
-use super::{Backend, BackendError, Control, Ended, service};
+use super::{Backend, BackendError, Control, Ended};
 use crate::{
     generator,
     plan::{Plan, PlanError},
@@ -108,10 +108,26 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
             "a command is started on this machine; deploy it, and name it as target.workload",
         );
     }
+    let of_this_machine = [
+        ("target.url", target.url.is_some()),
+        ("traffic.saturate", scenario.traffic.saturate.is_some()),
+    ];
+    if let Some((key, _)) = of_this_machine.into_iter().find(|(_, is_given)| *is_given) {
+        return found(key, "it is for this machine's load engine alone; use --backend local");
+    }
+    if scenario.traffic.threads.is_some() {
+        return found("traffic.threads", "each pod has one thread; use more traffic.generators");
+    }
     if target.workload.is_some() && scenario.autoscaler.is_some() {
         return found(
             "autoscaler",
             "a workload has its own; to try other settings, use a patchAutoscaler event",
+        );
+    }
+    if !scenario.controller_manager.is_default() {
+        return found(
+            "controllerManager",
+            "a cluster's controller manager has settings of its own; leave it out on kube",
         );
     }
     if path.clients > 1 {
@@ -145,5 +161,29 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
             );
         }
     }
-    service::missing_misbehaviour(scenario, &["self-scaling"])
+    local_only(scenario)
+}
+
+/// What only local processes have.
+fn local_only(scenario: &Scenario) -> Option<(String, String)> {
+    let message = || "only --backend local can do it".to_string();
+    if scenario.target.pod_disruption_budget.is_some() {
+        return Some(("target.podDisruptionBudget".into(), message()));
+    }
+    for (index, event) in scenario.events.iter().enumerate() {
+        let rollout = event.rollout.as_ref();
+        let signal = event.kill.as_ref().map(|kill| kill.signal);
+        let ends = [KillSignal::Sigterm, KillSignal::Sigkill];
+        for (key, is_given) in [
+            ("freeze", event.freeze.is_some()),
+            ("dependencyOutage", event.dependency_outage.is_some()),
+            ("rollout.service", rollout.is_some_and(|rollout| rollout.service.is_some())),
+            ("kill.signal", signal.is_some_and(|signal| !ends.contains(&signal))),
+        ] {
+            if is_given {
+                return Some((format!("events[{index}].{key}"), message()));
+            }
+        }
+    }
+    None
 }

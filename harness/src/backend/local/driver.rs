@@ -1,8 +1,10 @@
 //! Keeps the cluster machine's clock, carries out its effects, and writes the record.
 
+mod actions;
+mod autoscaler;
 mod effects;
 mod messages;
-mod traffic;
+pub(super) mod traffic;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,17 +13,19 @@ use std::{
 };
 
 use highwater_model::{
-    cluster::{Cluster, Config, Timing},
+    autoscaling::Autoscaling,
+    cluster::{Cluster, Config, ContainerId, Timing},
     event::{Event, EventKind, Source, WarningCode},
-    spec::{Misbehaviour, PathKind, Probe},
+    spec::{PathKind, Probe},
     time::{Nanos, Timestamp},
 };
 use tokio::sync::mpsc;
 
+use self::{actions::Later, traffic::Rates};
 use super::{
     address::{Addresses, PodAddress},
     message::Message,
-    pods::Pods,
+    pods::{Pods, Version},
     probe::Prober,
     proxy::Proxy,
 };
@@ -47,12 +51,19 @@ struct Driver<'a> {
     clock: RunClock,
     seq: u64,
     cluster: Cluster,
+    autoscaling: Option<Autoscaling>,
+    /// The processes of the containers that run.
+    pids: BTreeMap<ContainerId, u32>,
     pods: Pods,
     prober: Prober,
     addresses: Addresses,
     pod_addresses: BTreeMap<u32, PodAddress>,
-    /// The misbehaviours of each revision, from the first.
-    revisions: Vec<Vec<Misbehaviour>>,
+    /// What each revision runs, from the first.
+    versions: Vec<Version>,
+    /// Where files say which dependencies are out.
+    outages: Option<tempfile::TempDir>,
+    /// What actions leave to be done.
+    later: Vec<(Timestamp, Later)>,
     proxy: Option<Proxy>,
     views: BTreeMap<u32, Vec<u32>>,
     /// The versions that the proxy's workers were told of and do not follow yet.
@@ -65,8 +76,7 @@ struct Driver<'a> {
     last_lines: VecDeque<String>,
     last_probe: String,
     progress: Progress,
-    failed: u64,
-    unsent: u64,
+    rates: Rates,
 }
 
 /// Carries a plan out.
@@ -101,7 +111,11 @@ impl<'a> Driver<'a> {
             timing: Timing::default(),
             seed: scenario.seed,
         });
-        let pods = Pods::new(scenario, logs, messages.clone())?;
+        let has_outage = scenario.events.iter().any(|event| event.dependency_outage.is_some());
+        let folder = has_outage.then(tempfile::tempdir).transpose();
+        let outages = folder.map_err(BackendError::system("making a folder for outages"))?;
+        let folder = outages.as_ref().map(tempfile::TempDir::path);
+        let pods = Pods::new(scenario, logs, folder, messages.clone())?;
         let is_service = scenario.target.command.is_none();
         let prober = Prober::new(is_service).map_err(|error| BackendError::System {
             doing: "making the prober".into(),
@@ -113,11 +127,15 @@ impl<'a> Driver<'a> {
             clock: RunClock::start(),
             seq: 0,
             cluster,
+            autoscaling: Autoscaling::new(scenario),
+            pids: BTreeMap::new(),
             pods,
             prober,
             addresses: Addresses::new(),
             pod_addresses: BTreeMap::new(),
-            revisions: vec![scenario.target.misbehave.clone()],
+            versions: vec![Version::of(&scenario.target)],
+            outages,
+            later: Vec::new(),
             proxy: None,
             views: BTreeMap::new(),
             unapplied: BTreeMap::new(),
@@ -128,13 +146,8 @@ impl<'a> Driver<'a> {
             start: None,
             last_lines: VecDeque::new(),
             last_probe: String::new(),
-            progress: Progress {
-                stage: "starting",
-                total: plan.profile.lasts(),
-                ..Progress::default()
-            },
-            failed: 0,
-            unsent: 0,
+            progress: Progress { stage: "starting", total: plan.lasts(), ..Progress::default() },
+            rates: Rates::default(),
         };
         if scenario.path.kind == PathKind::L7 {
             let proxy = Proxy::start(&scenario.path, driver.messages.clone()).await?;
@@ -143,8 +156,8 @@ impl<'a> Driver<'a> {
             driver.emit(driver.clock.now(), Source::Proxy, EventKind::ProxyStarted { address })?;
         }
         let limits = &scenario.target.deployment.template.resources.limits;
-        if limits.cpu.is_some() || limits.memory.is_some() {
-            let message = "the pods' limits are not enforced by this backend".into();
+        if limits.cpu.is_some() {
+            let message = "the pods' CPU limits are not enforced by this backend".into();
             let kind = EventKind::Warning { code: WarningCode::LimitsNotEnforced, message };
             driver.emit(driver.clock.now(), Source::Harness, kind)?;
         }
@@ -195,7 +208,10 @@ impl<'a> Driver<'a> {
         let action = start.and_then(|start| Some(start + self.actions.front()?.at));
         let phase = self.phases.front().map(|(at, _)| *at);
         let limit = start.is_none().then(|| Timestamp::ZERO + self.start_time());
-        self.cluster.next_deadline().into_iter().chain(action).chain(phase).chain(limit).min()
+        let later = self.later.iter().map(|(at, _)| *at).min();
+        let autoscaling = self.autoscaling.as_ref().map(Autoscaling::next_deadline);
+        let cluster = self.cluster.next_deadline();
+        [cluster, autoscaling, action, phase, limit, later].into_iter().flatten().min()
     }
 
     /// How long to wait for the target: what its own settings may take, and a margin.
@@ -238,6 +254,7 @@ impl<'a> Driver<'a> {
         let mut effects = Vec::new();
         self.cluster.advance(now, &mut effects);
         self.carry_out(now, effects).await?;
+        self.autoscale(now).await?;
         if let Some(start) = self.start {
             while self.actions.front().is_some_and(|action| start + action.at <= now) {
                 if let Some(action) = self.actions.pop_front() {
@@ -245,6 +262,7 @@ impl<'a> Driver<'a> {
                 }
             }
         }
+        self.act_later(now).await?;
         Ok(())
     }
 
@@ -262,16 +280,19 @@ impl<'a> Driver<'a> {
     }
 
     fn emit(&mut self, at: Timestamp, source: Source, kind: EventKind) -> Result<(), BackendError> {
+        self.emit_stated(at, source, kind, None)
+    }
+
+    fn emit_stated(
+        &mut self,
+        at: Timestamp,
+        source: Source,
+        kind: EventKind,
+        stated: Option<Timestamp>,
+    ) -> Result<(), BackendError> {
         let seq = self.seq;
         self.seq += 1;
-        self.sink.line(Line::Event(Event {
-            at,
-            seq,
-            source,
-            precision: None,
-            stated: None,
-            kind,
-        }))?;
+        self.sink.line(Line::Event(Event { at, seq, source, precision: None, stated, kind }))?;
         Ok(())
     }
 
@@ -294,7 +315,7 @@ async fn next_update(engine: &mut Option<load::Handle>) -> Option<Update> {
     }
 }
 
-async fn sleep(wait: Option<Duration>) {
+pub(super) async fn sleep(wait: Option<Duration>) {
     match wait {
         Some(wait) => tokio::time::sleep(wait).await,
         None => std::future::pending().await,

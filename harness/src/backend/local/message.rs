@@ -42,6 +42,13 @@ pub(super) enum Message {
         /// What went wrong.
         detail: String,
     },
+    /// What a container told of itself.
+    Scraped {
+        /// Which container.
+        container: ContainerId,
+        /// The page.
+        page: String,
+    },
     /// The proxy's word.
     Proxy(Report),
     /// The proxy is gone.

@@ -3,10 +3,13 @@
 //! 1. the model's cluster machine decides: `driver` keeps its clock and carries out its effects
 //! 2. each pod's process lives below a shim that leaves nothing behind: [`shim`]
 //! 3. probes and hooks as a kubelet runs them, the proxy as a process of its own
+//! 4. a target that is only an address has none of these: [`bare`]
 
 mod address;
+mod bare;
 mod driver;
 mod message;
+mod metrics;
 mod pods;
 mod probe;
 mod proxy;
@@ -14,7 +17,9 @@ pub mod shim;
 
 use std::path::PathBuf;
 
-use highwater_model::spec::{Generators, Misbehaviour, PathKind, Probe, Scenario, ServiceType};
+use highwater_model::spec::{
+    Generators, Misbehaviour, PathKind, Probe, Scenario, ScheduledEvent, ServiceType,
+};
 
 use super::{Backend, BackendError, Control, Ended, service};
 use crate::{
@@ -57,6 +62,9 @@ impl Backend for Local {
             .enable_all()
             .build()
             .map_err(BackendError::system("starting the runtime"))?;
+        if plan.scenario.target.url.is_some() {
+            return runtime.block_on(bare::run(plan, sink, control));
+        }
         runtime.block_on(driver::run(plan, self.logs.as_deref(), sink, control))
     }
 }
@@ -66,7 +74,6 @@ fn cluster_only(scenario: &Scenario) -> Option<String> {
     let path = &scenario.path;
     for (key, is_given) in [
         ("target.workload", scenario.target.workload.is_some()),
-        ("autoscaler", scenario.autoscaler.is_some()),
         ("path.serviceType", path.service_type != ServiceType::ClusterIp),
         ("path.url", path.url.is_some()),
         ("traffic.generators", matches!(scenario.traffic.generators, Some(Generators::Pods(_)))),
@@ -79,10 +86,7 @@ fn cluster_only(scenario: &Scenario) -> Option<String> {
         let rollout = event.rollout.as_ref();
         for (key, is_given) in [
             ("drainNode", event.drain_node.is_some()),
-            ("patchAutoscaler", event.patch_autoscaler.is_some()),
-            ("metricsOutage", event.metrics_outage.is_some()),
             ("rollout.image", rollout.is_some_and(|rollout| rollout.image.is_some())),
-            ("rollout.env", rollout.is_some_and(|rollout| !rollout.env.is_empty())),
         ] {
             if is_given {
                 return Some(format!("events[{index}].{key}"));
@@ -96,6 +100,10 @@ fn cluster_only(scenario: &Scenario) -> Option<String> {
 fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
     if let Some(key) = cluster_only(scenario) {
         return Some((key, "it needs a cluster; use --backend kube".into()));
+    }
+    if scenario.autoscaler.is_some() && !metrics::can_account() {
+        let message = "it needs the processes' accounting in /proc, which this machine has not";
+        return Some(("autoscaler".into(), message.into()));
     }
     let template = &scenario.target.deployment.template;
     let probes = [
@@ -116,9 +124,6 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
         let message = format!("`{how}` needs an API server, which only a cluster has");
         return Some(("target.misbehave".into(), message));
     }
-    if let Some(found) = service::missing_misbehaviour(scenario, &[]) {
-        return Some(found);
-    }
     if let Some(program) = scenario.target.command.as_ref().and_then(|argv| argv.first())
         && !is_program(program)
     {
@@ -126,6 +131,14 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
             "target.command".into(),
             format!("there is no program `{program}` on this machine"),
         ));
+    }
+    let is_service = scenario.target.command.is_none();
+    let sets_env = |event: &ScheduledEvent| {
+        event.rollout.as_ref().is_some_and(|rollout| !rollout.env.is_empty())
+    };
+    if let Some(index) = scenario.events.iter().position(|event| is_service && sets_env(event)) {
+        let message = "the bundled service reads no variable; use rollout.service".to_string();
+        return Some((format!("events[{index}].rollout.env"), message));
     }
     if scenario.path.kind == PathKind::L7
         && scenario.traffic.requests.iter().any(|kind| {

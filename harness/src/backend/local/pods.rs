@@ -10,7 +10,7 @@ use std::{
 use highwater_model::{
     cluster::ContainerId,
     event::Signal,
-    spec::{Misbehaviour, Scenario, Service},
+    spec::{EnvVar, Misbehaviour, Rollout, Scenario, Service, Target},
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -35,12 +35,50 @@ pub(super) enum Program {
     Command(Vec<String>),
 }
 
+/// What the pods of one revision run.
+#[derive(Clone, Debug)]
+pub(super) struct Version {
+    program: Program,
+    env: Vec<EnvVar>,
+    misbehave: Vec<Misbehaviour>,
+}
+
+impl Version {
+    /// The first one.
+    pub(super) fn of(target: &Target) -> Self {
+        let program = match &target.command {
+            Some(command) => Program::Command(command.clone()),
+            None => Program::Service(target.service.clone().unwrap_or_default()),
+        };
+        Self { program, env: target.env.clone(), misbehave: target.misbehave.clone() }
+    }
+
+    /// The one that a rollout makes of this one.
+    pub(super) fn next(&self, rollout: &Rollout) -> Self {
+        let mut next = self.clone();
+        if let Some(service) = &rollout.service {
+            next.program = Program::Service(service.clone());
+        }
+        if let Some(command) = &rollout.command {
+            next.program = Program::Command(command.clone());
+        }
+        if let Some(misbehave) = &rollout.misbehave {
+            next.misbehave.clone_from(misbehave);
+        }
+        next.env.retain(|old| rollout.env.iter().all(|new| new.name != old.name));
+        next.env.extend(rollout.env.iter().cloned());
+        next
+    }
+}
+
 /// The processes of the pods.
 #[derive(Debug)]
 pub(super) struct Pods {
-    program: Program,
-    env: Vec<(String, String)>,
     me: PathBuf,
+    /// The most bytes that a pod may have resident.
+    memory: Option<u64>,
+    /// Where files say which dependencies are out.
+    outages: Option<PathBuf>,
     logs: Option<PathBuf>,
     messages: mpsc::Sender<Message>,
     running: BTreeMap<ContainerId, Running>,
@@ -56,24 +94,19 @@ impl Pods {
     pub(super) fn new(
         scenario: &Scenario,
         logs: Option<&Path>,
+        outages: Option<&Path>,
         messages: mpsc::Sender<Message>,
     ) -> Result<Self, BackendError> {
-        let target = &scenario.target;
-        let program = match &target.command {
-            Some(command) => Program::Command(command.clone()),
-            None => Program::Service(target.service.clone().unwrap_or_default()),
-        };
-        let env =
-            target.env.iter().map(|known| (known.name.clone(), known.value.clone())).collect();
+        let limits = &scenario.target.deployment.template.resources.limits;
         let me = std::env::current_exe().map_err(BackendError::system("finding this program"))?;
         if let Some(logs) = logs {
             std::fs::create_dir_all(logs)
                 .map_err(BackendError::system(format!("making {}", logs.display())))?;
         }
         Ok(Self {
-            program,
-            env,
             me,
+            memory: limits.memory.map(|bytes| bytes.0),
+            outages: outages.map(Into::into),
             logs: logs.map(Into::into),
             messages,
             running: BTreeMap::new(),
@@ -86,15 +119,19 @@ impl Pods {
         container: ContainerId,
         pod: &str,
         address: PodAddress,
-        misbehave: &[Misbehaviour],
+        version: &Version,
         seed: u64,
     ) -> std::io::Result<()> {
-        let command = match &self.program {
+        let command = match &version.program {
             Program::Command(argv) => argv.iter().map(|part| fill_in(part, pod, address)).collect(),
-            Program::Service(service) => self.service_command(service, misbehave, seed, container),
+            Program::Service(service) => {
+                self.service_command(service, &version.misbehave, seed, container)
+            }
         };
+        let memory = self.memory.map(|bytes| format!("--memory={bytes}"));
         let mut shim = Command::new(&self.me)
             .arg("pod-shim")
+            .args(memory)
             .arg("--")
             .args(command)
             .env("HOST", address.ip.to_string())
@@ -102,7 +139,7 @@ impl Pods {
             .env("HEALTH_PORT", address.health_port.to_string())
             .env("POD_NAME", pod)
             .env("POD_IP", address.ip.to_string())
-            .envs(self.env.iter().cloned())
+            .envs(version.env.iter().map(|known| (&known.name, &known.value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -127,18 +164,17 @@ impl Pods {
     ) -> Vec<String> {
         let own = seed ^ (u64::from(container.pod) << 20) ^ u64::from(container.restarts);
         let me = self.me.to_string_lossy().into_owned();
-        std::iter::once(me).chain(service::arguments(service, misbehave, own)).collect()
+        let outages = self.outages.iter().map(|folder| format!("--outages={}", folder.display()));
+        let arguments = service::arguments(service, misbehave, own).into_iter().chain(outages);
+        std::iter::once(me).chain(arguments).collect()
     }
 
     /// Sends a signal; without effect on containers that have ended.
     pub(super) async fn signal(&mut self, container: ContainerId, signal: Signal) {
         let Some(running) = self.running.get_mut(&container) else { return };
-        let word: &[u8] = match signal {
-            Signal::Sigterm => b"TERM\n",
-            Signal::Sigkill => b"KILL\n",
-        };
+        let order = format!("{}\n", signal.short_name());
         // A shim that is gone has told of the container's end.
-        let _ = running.orders.write_all(word).await;
+        let _ = running.orders.write_all(order.as_bytes()).await;
     }
 
     /// Forgets the containers of a pod that is gone; whatever is left of them is killed.
@@ -190,7 +226,8 @@ async fn read_news(
     }
     if !has_ended {
         // The shim itself was killed: nobody knows how the target ended.
-        let news = News::Exited { code: -1, signal: None, mono_ns: crate::clock::mono_ns() };
+        let mono_ns = crate::clock::mono_ns();
+        let news = News::Exited { code: -1, signal: None, oom: false, mono_ns };
         // The receiver is gone when the run is over.
         let _ = messages.send(Message::Container { container, news }).await;
     }

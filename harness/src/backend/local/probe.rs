@@ -48,6 +48,11 @@ impl Prober {
         Ok(Self { client, is_service })
     }
 
+    /// The client that probes use.
+    pub(super) fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
     /// Runs a probe once, within `timeout`.
     pub(super) async fn probe(
         &self,

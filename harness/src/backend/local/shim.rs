@@ -1,7 +1,7 @@
 //! The parent of one pod's container: a process of its own that starts the target, passes signals
 //! on, tells how it ended, and leaves nothing behind whatever happens to the harness.
 //!
-//! The harness talks to it over pipes. Orders come on stdin, one word a line (`TERM`, `KILL`);
+//! The harness talks to it over pipes. Orders come on stdin, one word a line (`TERM`, `KILL`, ...);
 //! the end of stdin means that the harness is gone, also by `kill -9`, and then everything below
 //! the shim is killed. News go to stdout; the target's own output goes to the shim's stderr.
 //!
@@ -12,12 +12,19 @@ use std::{
     io::{self, BufRead as _, Write as _},
     os::{fd::AsFd as _, unix::process::CommandExt as _},
     process::{Command, ExitCode, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process};
 
 use crate::clock::mono_ns;
+
+/// How often a container's memory is looked at.
+const MEMORY_EVERY: Duration = Duration::from_millis(20);
 
 /// What a shim tells the harness, one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +44,8 @@ pub enum News {
         code: i32,
         /// The signal that ended it.
         signal: Option<i32>,
+        /// Whether it was killed for its memory.
+        oom: bool,
         /// When, on the machine's monotonic clock.
         mono_ns: u64,
     },
@@ -48,8 +57,9 @@ impl News {
         match self {
             Self::Started { pid, mono_ns } => format!("started {pid} {mono_ns}"),
             Self::Failed(reason) => format!("failed {}", reason.replace('\n', " ")),
-            Self::Exited { code, signal, mono_ns } => {
-                format!("exited {code} {} {mono_ns}", signal.unwrap_or(0))
+            Self::Exited { code, signal, oom, mono_ns } => {
+                let (signal, oom) = (signal.unwrap_or(0), u8::from(*oom));
+                format!("exited {code} {signal} {oom} {mono_ns}")
             }
         }
     }
@@ -64,8 +74,9 @@ impl News {
                 pid: u32::try_from(*pid).ok()?,
                 mono_ns: u64::try_from(*at).ok()?,
             }),
-            ("exited", [code, signal, at]) => Some(Self::Exited {
+            ("exited", [code, signal, oom, at]) => Some(Self::Exited {
                 code: i32::try_from(*code).ok()?,
+                oom: *oom != 0,
                 signal: i32::try_from(*signal).ok().filter(|signal| *signal != 0),
                 mono_ns: u64::try_from(*at).ok()?,
             }),
@@ -74,8 +85,10 @@ impl News {
     }
 }
 
-/// Runs a shim for `command` until nothing of it is left.
-pub fn main(command: &[String]) -> ExitCode {
+/// Runs a shim for `command` until nothing of it is left. `memory`: the most bytes that all of its
+/// processes together may have resident; the kernel's own killer of a container's cgroup is
+/// stood in for by looking again and again, so that it may come a little late.
+pub fn main(command: &[String], memory: Option<u64>) -> ExitCode {
     // A session of its own: Ctrl-C in the terminal is the harness's to handle. It fails only for
     // a process that leads a group already, which is as good.
     let _ = rustix::process::setsid();
@@ -93,7 +106,12 @@ pub fn main(command: &[String]) -> ExitCode {
     let pid = Pid::from_child(&child);
     tell(&News::Started { pid: child.id(), mono_ns: mono_ns() });
     std::thread::spawn(move || obey(pid));
-    reap(pid);
+    let is_out_of_memory = Arc::new(AtomicBool::new(false));
+    if let Some(limit) = memory {
+        let flag = is_out_of_memory.clone();
+        std::thread::spawn(move || watch_memory(limit, &flag));
+    }
+    reap(pid, &is_out_of_memory);
     ExitCode::SUCCESS
 }
 
@@ -144,24 +162,61 @@ fn obey(child: Pid) {
             Ok("TERM") => Signal::TERM,
             Ok("KILL") => Signal::KILL,
             Ok("INT") => Signal::INT,
+            Ok("HUP") => Signal::HUP,
+            Ok("QUIT") => Signal::QUIT,
+            Ok("ABRT") => Signal::ABORT,
+            Ok("USR1") => Signal::USR1,
+            Ok("USR2") => Signal::USR2,
             Ok("STOP") => Signal::STOP,
             Ok("CONT") => Signal::CONT,
             Ok(_) => continue,
             Err(_) => break,
         };
-        // It may have ended by itself just now.
-        let _ = kill_process(child, signal);
+        if matches!(signal, Signal::STOP | Signal::CONT) {
+            // A machine that pauses pauses all of a container.
+            descendants(std::process::id()).into_iter().for_each(|pid| send(pid, signal));
+        } else {
+            // It may have ended by itself just now.
+            let _ = kill_process(child, signal);
+        }
     }
     kill_all();
     // The main thread ends when the last child is reaped.
 }
 
+fn send(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It may be gone already.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Kills everything once it has more than `limit` bytes resident. Ends with the process.
+fn watch_memory(limit: u64, flag: &AtomicBool) {
+    loop {
+        let resident: u64 = descendants(std::process::id()).into_iter().map(resident).sum();
+        if resident > limit {
+            flag.store(true, Ordering::Relaxed);
+            kill_all();
+            return;
+        }
+        std::thread::sleep(MEMORY_EVERY);
+    }
+}
+
+/// The resident bytes of a process; 0 if it is gone, or where there is no `/proc`.
+fn resident(pid: u32) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
+}
+
 /// Waits for the target, then ends what it left, then for that.
-fn reap(target: Pid) {
+fn reap(target: Pid, is_out_of_memory: &AtomicBool) {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == target => {
-                tell(&exited(status));
+                tell(&exited(status, is_out_of_memory.load(Ordering::Relaxed)));
                 std::thread::spawn(kill_all);
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -171,10 +226,10 @@ fn reap(target: Pid) {
     }
 }
 
-fn exited(status: WaitStatus) -> News {
+fn exited(status: WaitStatus, oom: bool) -> News {
     let signal = status.terminating_signal();
     let code = status.exit_status().or(signal.map(|signal| 128 + signal)).unwrap_or(-1);
-    News::Exited { code, signal, mono_ns: mono_ns() }
+    News::Exited { code, signal, oom, mono_ns: mono_ns() }
 }
 
 /// Kills everything below this process, again and again until nothing is left (processes that
@@ -185,12 +240,7 @@ fn kill_all() {
         if below.is_empty() {
             return;
         }
-        for pid in below {
-            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                // It may be gone already.
-                let _ = kill_process(pid, Signal::KILL);
-            }
-        }
+        below.into_iter().for_each(|pid| send(pid, Signal::KILL));
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -232,8 +282,9 @@ mod tests {
         for news in [
             News::Started { pid: 7, mono_ns: u64::MAX },
             News::Failed("no such file".into()),
-            News::Exited { code: 143, signal: Some(15), mono_ns: 1 },
-            News::Exited { code: 0, signal: None, mono_ns: 1 },
+            News::Exited { code: 143, signal: Some(15), oom: false, mono_ns: 1 },
+            News::Exited { code: 137, signal: Some(9), oom: true, mono_ns: 1 },
+            News::Exited { code: 0, signal: None, oom: false, mono_ns: 1 },
         ] {
             assert_eq!(News::parse(&news.line()), Some(news));
         }

@@ -68,17 +68,16 @@ impl Engine {
                 }
                 Err(end) => return self.ended(slot, end),
             };
+            let now = self.config.clock.now();
             let Some(attempt) = &mut conn.attempt else {
                 // Bytes that nobody asked for.
                 return self.close(slot);
             };
-            if attempt.first_byte.is_none() {
-                attempt.first_byte = Some(self.config.clock.now());
-            }
+            attempt.first_byte.get_or_insert(now);
             let expected = self.config.kinds[usize::from(attempt.kind)].expect.body.as_deref();
             match conn.parser.feed(&self.buffer[..n], expected.map(str::as_bytes)) {
                 Ok(response::Progress::Partial) => {}
-                Ok(response::Progress::Done(used)) => return self.answered(slot, used == n),
+                Ok(response::Progress::Done(used)) => return self.answered(slot, used == n, now),
                 Err(_) => return self.fail(slot, Outcome::BadResponse, None),
             }
             if n < self.buffer.len() && write_errno.is_none() {
@@ -96,7 +95,7 @@ impl Engine {
             return self.close(slot);
         };
         if end == ReadEnd::Eof && conn.parser.ends_at_eof() {
-            return self.answered(slot, false);
+            return self.answered(slot, false, self.now());
         }
         let errno = match end {
             ReadEnd::Broken(errno) => Some(errno),
@@ -106,9 +105,8 @@ impl Engine {
         self.fail(slot, outcome, errno);
     }
 
-    /// A whole answer is there. `is_clean`: nothing came after it.
-    pub(super) fn answered(&mut self, slot: usize, is_clean: bool) {
-        let now = self.now();
+    /// A whole answer is there since `now`. `is_clean`: nothing came after it.
+    pub(super) fn answered(&mut self, slot: usize, is_clean: bool, now: Timestamp) {
         let Some(conn) = &self.slots[slot] else {
             return;
         };
@@ -144,6 +142,9 @@ impl Engine {
             conn.state = State::Idle { since: now };
             self.idle.push_back((slot, conn.id));
         }
+        if self.closed.is_some() {
+            return self.next_of_loop(now);
+        }
         self.serve_waiting();
     }
 
@@ -151,6 +152,7 @@ impl Engine {
         let now = self.now();
         self.finish(slot, outcome, errno, now);
         self.close(slot);
+        self.rest(now);
         self.serve_waiting();
     }
 

@@ -43,16 +43,7 @@ impl Engine {
     /// Sends the request if a connection is free or may be opened.
     pub(super) fn send(&mut self, request: Waiting) -> bool {
         if let Some(slot) = self.take_idle() {
-            let now = self.now();
-            if let Some(conn) = &mut self.slots[slot] {
-                let State::Idle { since } = conn.state else {
-                    unreachable!("only idle ones are taken")
-                };
-                conn.state = State::Busy;
-                conn.attempt = Some(attempt(request, now, now.since(since)));
-                self.began(slot, request, now);
-                self.write_request(slot);
-            }
+            self.send_on(slot, request, self.now());
             return true;
         }
         if self.open >= u64::from(self.config.traffic.max_connections) {
@@ -60,6 +51,23 @@ impl Engine {
         }
         self.open_and_send(request);
         true
+    }
+
+    /// Sends the request that a closed loop owes at this very instant; it has a connection each.
+    pub(super) fn send_now(&mut self, request: Waiting, now: Timestamp) {
+        match self.take_idle() {
+            Some(slot) => self.send_on(slot, request, now),
+            None => self.open_and_send(request),
+        }
+    }
+
+    fn send_on(&mut self, slot: usize, request: Waiting, now: Timestamp) {
+        let Some(conn) = &mut self.slots[slot] else { return };
+        let State::Idle { since } = conn.state else { unreachable!("only idle ones are taken") };
+        conn.state = State::Busy;
+        conn.attempt = Some(attempt(request, now, now.since(since)));
+        self.began(slot, request, now);
+        self.write_request(slot);
     }
 
     pub(super) fn began(&mut self, slot: usize, request: Waiting, now: Timestamp) {
@@ -76,6 +84,10 @@ impl Engine {
         match self.counts.sent_in.last_mut() {
             Some((second, n)) if *second == now.second() => *n += 1,
             _ => self.counts.sent_in.push((now.second(), 1)),
+        }
+        if self.closed.is_some() {
+            // It owes when it sends; there is no process that it would follow.
+            return;
         }
         let start = self.config.start;
         let Waiting { number, phase, scheduled, .. } = request;
@@ -139,7 +151,9 @@ impl Engine {
     /// Pod, client and address of a new connection; the client whose view is empty as an error.
     pub(super) fn choose_address(&mut self) -> Result<Chosen, Option<u32>> {
         match &self.config.route {
-            Route::Proxy(address) | Route::Service(address) => Ok((None, None, *address)),
+            Route::Proxy(address) | Route::Service(address) | Route::Url(address) => {
+                Ok((None, None, *address))
+            }
             Route::Endpoints { clients } => {
                 let client = self.next_client;
                 self.next_client = (client + 1) % (*clients).max(1);
@@ -194,6 +208,7 @@ impl Engine {
             request_id: None,
             consumer: client,
         });
+        self.rest(times.ended);
     }
 
     pub(super) fn write_request(&mut self, slot: usize) {

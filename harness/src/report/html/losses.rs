@@ -148,3 +148,19 @@ fn examples(html: &mut Html, examples: &[Example]) {
     }
     html.lit("</ol></details>\n");
 }
+
+/// What went wrong with pods, whether it lost a request or not.
+pub(super) fn findings(html: &mut Html, analysis: &Analysis) {
+    if analysis.findings.is_empty() {
+        return;
+    }
+    html.lit("<section id=\"findings\"><h2>What else went wrong</h2>\n");
+    for finding in &analysis.findings {
+        html.put("<article class=\"cause\" id=\"finding-", finding.kind.name(), "\">\n<h3>")
+            .put("", finding.kind.title(), "</h3>\n<dl class=\"facts\">\n")
+            .put("<dt>Seen</dt><dd>", &finding.evidence, "</dd>\n");
+        pods(html, &finding.pods);
+        html.put("<dt>What stops it</dt><dd>", finding.kind.advice(), "</dd>\n</dl>\n</article>\n");
+    }
+    html.lit("</section>\n");
+}

@@ -56,6 +56,7 @@ pub fn render(
     html.lit("</div>\n");
     axis::axis(&mut html, analysis, options);
     losses::losses(&mut html, analysis);
+    losses::findings(&mut html, analysis);
     scaling::scaling(&mut html, analysis);
     cluster::cluster(&mut html, analysis);
     tables::phases(&mut html, analysis);

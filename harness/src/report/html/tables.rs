@@ -74,7 +74,11 @@ pub(super) fn phases(html: &mut Html, analysis: &Analysis) {
 
 /// Latency, service time and send lag over the whole run.
 pub(super) fn latency(html: &mut Html, analysis: &Analysis) {
-    html.lit("<section id=\"latency\"><h2>How long it took</h2>\n<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Whole run</th>");
+    html.lit("<section id=\"latency\"><h2>How long it took</h2>\n");
+    if let Some(closed) = phrases::closed_loop(analysis) {
+        html.put("<p class=\"muted\">", closed, ".</p>\n");
+    }
+    html.lit("<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Whole run</th>");
     heads(html, &COLUMNS);
     html.lit("<th scope=\"col\" class=\"num\">values</th></tr></thead><tbody>\n");
     for (name, what, of) in [

@@ -114,6 +114,7 @@ fn objective(name: &str, value: f64, shown: &str, met: bool) -> ObjectiveResult 
 /// Nothing at all.
 pub(super) fn empty() -> Analysis {
     Analysis {
+        closed_loop: None,
         scenario: "empty".into(),
         description: String::new(),
         backend: BackendKind::Sim,
@@ -124,6 +125,7 @@ pub(super) fn empty() -> Analysis {
         end_reason: Some(EndReason::Completed),
         requests: Requests::default(),
         losses: Vec::new(),
+        findings: Vec::new(),
         unexplained: 0,
         transitions: Transitions::default(),
         latency: Percentiles::default(),

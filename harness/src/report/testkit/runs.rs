@@ -67,6 +67,7 @@ pub(in super::super) fn clean() -> Analysis {
         backend: BackendKind::Local,
         seed: 7,
         path: "l7 through 2 proxy workers, keep-alive".into(),
+        closed_loop: None,
         verdict: Verdict::Met,
         sentence: "All 9,994 requests were answered while 3 pods came and 3 went.".into(),
         latency: percentiles(requests.ok, 12.4),

@@ -4,8 +4,14 @@ use alloc::{string::String, vec::Vec};
 
 use super::{Cluster, emit};
 use crate::{
-    cluster::{Effect, deployment::Reason, pod::Pod, replicaset::Phase},
+    cluster::{
+        Effect,
+        deployment::Reason,
+        pod::{Pod, Report},
+        replicaset::Phase,
+    },
     event::EventKind,
+    time::Timestamp,
 };
 
 /// A cluster at one instant.
@@ -61,6 +67,44 @@ pub enum PodPhase {
     Terminating,
 }
 
+/// A pod as the API server has it, for who watches it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodState<'a> {
+    /// Its number.
+    pub pod: u32,
+    /// Its name.
+    pub name: &'a str,
+    /// Whether its phase is Running; Pending otherwise.
+    pub is_running: bool,
+    /// Whether it is being deleted.
+    pub is_terminating: bool,
+    /// Its Ready condition.
+    pub is_ready: bool,
+    /// Since when that is so.
+    pub ready_since: Timestamp,
+    /// When the kubelet took it; `None` before.
+    pub started: Option<Timestamp>,
+}
+
+/// The times in a pod's status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Times {
+    started: Option<Timestamp>,
+    ready: bool,
+    since: Timestamp,
+}
+
+impl Times {
+    pub(super) fn see(&mut self, now: Timestamp, report: Report) {
+        if report.is_bound && self.started.is_none() {
+            (self.started, self.since) = (Some(now), now);
+        }
+        if self.ready != report.is_ready {
+            (self.ready, self.since) = (report.is_ready, now);
+        }
+    }
+}
+
 /// The numbers of the last `replicas` event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Numbers {
@@ -104,6 +148,31 @@ impl Cluster {
             is_complete: self.has_begun && deployment.is_complete(deployment.status()),
             pods: self.pods.values().map(view).collect(),
         }
+    }
+
+    /// The revision of a pod's template; `None` if it is gone.
+    pub fn revision_of(&self, pod: u32) -> Option<u32> {
+        self.pods.get(&pod).map(|pod| pod.identity().revision)
+    }
+
+    /// All pods that are not gone, as the API server has them, in order of creation.
+    pub fn pod_states(&self) -> Vec<PodState<'_>> {
+        self.pods
+            .iter()
+            .map(|(&number, pod)| {
+                let report = pod.report();
+                let times = self.times.get(&number).copied().unwrap_or_default();
+                PodState {
+                    pod: number,
+                    name: self.pod_name(number),
+                    is_running: report.phase == Phase::Running,
+                    is_terminating: report.is_terminating,
+                    is_ready: report.is_ready,
+                    ready_since: times.since,
+                    started: times.started,
+                }
+            })
+            .collect()
     }
 
     fn numbers(&self) -> Numbers {

@@ -71,6 +71,7 @@ impl World {
                     let (wait, number) = match signal {
                         Signal::Sigterm => (self.drain, 15),
                         Signal::Sigkill => (Nanos::ZERO, 9),
+                        other => panic!("{other:?} is sent by nobody here"),
                     };
                     self.later(
                         wait,

@@ -2,14 +2,16 @@
 
 use alloc::{collections::BTreeSet, format};
 
-use super::{ENTRIES_MAX, Problems, check_name, deployment};
+use super::{ENTRIES_MAX, Problems, check_name, deployment, is_authority};
 use crate::{
-    spec::{Deployment, EnvVar, Misbehaviour, Service, Target, Workload},
+    spec::{Deployment, EnvVar, Misbehaviour, Path, Scenario, Service, Target, Workload},
     units::Bytes,
 };
 
 /// The largest response body of the bundled service.
 const RESPONSE_BYTES_MAX: Bytes = Bytes(64 << 20);
+/// The most requests that the bundled service works on at once.
+const WORKERS_MAX: u32 = 100_000;
 /// The longest argument and the longest value of a variable: Linux' `MAX_ARG_STRLEN`.
 const ARGUMENT_BYTES_MAX: usize = 128 << 10;
 /// The variables through which the command learns its address.
@@ -19,11 +21,15 @@ pub(super) fn check(found: &mut Problems, target: &Target) {
     if let Some(workload) = &target.workload {
         return check_workload(found, target, workload);
     }
+    if target.url.is_some() {
+        // See `check_url`.
+        return;
+    }
     match (&target.service, &target.command) {
         (Some(_), Some(_)) => {
             found.add("target.command", "stands beside `service`; a target is one or the other")
         }
-        (Some(service), None) => check_service(found, service),
+        (Some(service), None) => check_service(found, "target.service", service),
         (None, Some(command)) => check_command(found, "target.command", command),
         (None, None) => {}
     }
@@ -35,8 +41,37 @@ pub(super) fn check(found: &mut Problems, target: &Target) {
     check_misbehave(found, "target.misbehave", target, &target.misbehave);
 }
 
-fn check_service(found: &mut Problems, service: &Service) {
-    let path = "target.service";
+/// A URL is a server and nothing else: what needs a deployment does not go with it.
+pub(super) fn check_url(found: &mut Problems, scenario: &Scenario) {
+    let target = &scenario.target;
+    let Some(url) = &target.url else { return };
+    let rest = url.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    if url.starts_with("https://") {
+        found.add("target.url", "is HTTPS, which the load engine does not speak; give an http URL");
+    } else if !rest.is_some_and(is_authority) {
+        found.add("target.url", "must be http://HOST or http://HOST:PORT; paths go to `requests`");
+    }
+    let host = scenario.path.host.clone();
+    let path = Path { host, ..Path::default() };
+    for (key, is_given) in [
+        ("target.service", target.service.is_some()),
+        ("target.command", target.command.is_some()),
+        ("target.workload", target.workload.is_some()),
+        ("target.env", !target.env.is_empty()),
+        ("target.misbehave", !target.misbehave.is_empty()),
+        ("target.deployment", target.deployment != Deployment::default()),
+        ("target.podDisruptionBudget", target.pod_disruption_budget.is_some()),
+        ("path", scenario.path != path),
+        ("autoscaler", scenario.autoscaler.is_some()),
+        ("events", !scenario.events.is_empty()),
+    ] {
+        if is_given {
+            found.add(key, "does not go with `target.url`, behind which no deployment is known");
+        }
+    }
+}
+
+pub(super) fn check_service(found: &mut Problems, path: &str, service: &Service) {
     found.check_span(format!("{path}.cpu"), service.cpu);
     found.check_distribution(&format!("{path}.latency"), &service.latency);
     if service.body > RESPONSE_BYTES_MAX {
@@ -57,10 +92,13 @@ fn check_service(found: &mut Problems, service: &Service) {
     if let Some(idle) = service.idle_timeout {
         found.check_span_above_zero(format!("{path}.idleTimeout"), idle);
     }
+    if let Some(workers) = service.workers {
+        found.check_within(format!("{path}.workers"), workers, 1, WORKERS_MAX);
+    }
     found.check_entries(&format!("{path}.dependencies"), service.dependencies.len());
     let mut seen = BTreeSet::new();
     for (index, dependency) in service.dependencies.iter().enumerate() {
-        let path = format!("{path}.dependencies[{index}]");
+        let path = &format!("{path}.dependencies[{index}]");
         check_name(found, &format!("{path}.name"), &dependency.name);
         if !seen.insert(&dependency.name) {
             found.add(
@@ -108,6 +146,7 @@ fn check_workload(found: &mut Problems, target: &Target, workload: &Workload) {
         ("target.command", target.command.is_some()),
         ("target.env", !target.env.is_empty()),
         ("target.misbehave", !target.misbehave.is_empty()),
+        ("target.podDisruptionBudget", target.pod_disruption_budget.is_some()),
         ("target.deployment", target.deployment != Deployment::default()),
     ] {
         if is_given {

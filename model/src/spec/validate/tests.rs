@@ -119,6 +119,84 @@ fn phases_that_make_no_traffic_are_refused() {
 }
 
 #[test]
+fn a_closed_loop_stands_in_place_of_phases() {
+    let mut value = sound();
+    value["traffic"]["phases"] = json!([]);
+    value["traffic"]["saturate"] = json!({"connections": 50, "for": "85s"});
+    value["objectives"] = json!([]);
+    let closed = scenario(value.clone());
+    assert_eq!(problems(&closed), []);
+    assert_eq!(phase_names(&closed.traffic), ["saturate"]);
+    assert_eq!(total_length(&closed.traffic), Nanos::from_secs(85));
+    let both = json!({"connections": 50, "for": "85s"});
+    check_rows(&[
+        ("/traffic/saturate", both, "traffic.saturate", "beside `phases`"),
+        ("/traffic/threads", json!(0), "traffic.threads", "between"),
+        ("/traffic/threads", json!(65), "traffic.threads", "between"),
+    ]);
+    for (key, wrong, path) in [
+        ("connections", json!(0), "traffic.saturate.connections"),
+        ("connections", json!(2_000_000), "traffic.saturate.connections"),
+        ("for", json!("0s"), "traffic.saturate.for"),
+        ("for", json!("200h"), "traffic.saturate.for"),
+    ] {
+        let mut wrong_one = value.clone();
+        wrong_one["traffic"]["saturate"][key] = wrong.clone();
+        let found = problems(&scenario(wrong_one));
+        assert!(found.iter().any(|problem| problem.path == path), "{key} {wrong}: {found:?}");
+    }
+}
+
+#[test]
+fn a_url_goes_with_traffic_alone() {
+    let bare = |url: &str| {
+        json!({
+            "name": "a", "target": {"url": url},
+            "traffic": {"phases": [{"hold": "5/s", "for": "9s"}]},
+        })
+    };
+    for url in ["http://10.0.0.1:80", "http://a.example", "http://[::1]:8080/"] {
+        assert_eq!(problems(&scenario(bare(url))), [], "{url}");
+    }
+    for (url, fragment) in [
+        ("https://a.example", "HTTPS"),
+        ("a.example:80", "must be http://"),
+        ("http://", "must be http://"),
+        ("http://a/path", "paths go to `requests`"),
+        ("http://user@a", "must be http://"),
+    ] {
+        let found = problems(&scenario(bare(url)));
+        assert_eq!(found.len(), 1, "{url}: {found:?}");
+        assert_eq!(found[0].path, "target.url");
+        assert!(found[0].message.contains(fragment), "{url}: {found:?}");
+    }
+    for (key, beside) in [
+        ("target.service", json!({"target": {"url": "http://a", "service": {}}})),
+        ("target.command", json!({"target": {"url": "http://a", "command": ["x"]}})),
+        ("target.misbehave", json!({"target": {"url": "http://a", "misbehave": ["cold-start"]}})),
+        (
+            "target.deployment",
+            json!({"target": {"url": "http://a", "deployment": {"replicas": 2}}}),
+        ),
+        ("path", json!({"path": {"kind": "l7"}})),
+        ("autoscaler", json!({"autoscaler": {"maxReplicas": 3}})),
+        ("events", json!({"events": [{"at": "1s", "rollout": {}}]})),
+    ] {
+        let mut value = bare("http://a");
+        for (name, part) in beside.as_object().expect("an object") {
+            value[name] = part.clone();
+        }
+        let found = problems(&scenario(value));
+        let named = |path: &str| {
+            found
+                .iter()
+                .any(|problem| problem.path == path && problem.message.contains("target.url"))
+        };
+        assert!(named(key), "{key}: {found:?}");
+    }
+}
+
+#[test]
 fn requests_that_cannot_be_sent_are_refused() {
     let (request, first) = ("/traffic/requests/0", "traffic.requests[0]");
     let header =

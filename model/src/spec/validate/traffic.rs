@@ -4,11 +4,13 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
     string::String,
+    vec,
     vec::Vec,
 };
 
 use super::{
-    CONNECTIONS_MAX, ENTRIES_MAX, GENERATORS_MAX, LENGTH_MAX, Problems, REQUESTS_MAX, check_name,
+    CONNECTIONS_MAX, ENTRIES_MAX, GENERATORS_MAX, LENGTH_MAX, Problems, REQUESTS_MAX, THREADS_MAX,
+    check_name,
 };
 use crate::{
     load::Profile,
@@ -37,6 +39,9 @@ const OWN_HEADERS: [&str; 4] = ["host", "content-length", "connection", "transfe
 /// *Behaviour*: the number counts all phases of that shape, named ones too, so that naming one
 /// phase does not rename the others. A phase without a shape counts as a hold.
 pub fn phase_names(traffic: &Traffic) -> Vec<String> {
+    if traffic.saturate.is_some() {
+        return vec!["saturate".into()];
+    }
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut names = Vec::with_capacity(traffic.phases.len());
     for phase in &traffic.phases {
@@ -48,8 +53,11 @@ pub fn phase_names(traffic: &Traffic) -> Vec<String> {
     names
 }
 
-/// How long the traffic lasts: the sum of its phases; saturates.
+/// How long the traffic lasts: the sum of its phases, which saturates; or `saturate`'s length.
 pub fn total_length(traffic: &Traffic) -> Nanos {
+    if let Some(saturate) = traffic.saturate {
+        return saturate.for_;
+    }
     let lengths = traffic.phases.iter().filter_map(Phase::length);
     lengths.fold(Nanos::ZERO, |sum, lasts| sum + lasts)
 }
@@ -63,7 +71,21 @@ pub fn expected_requests(traffic: &Traffic) -> Result<f64, (usize, &'static str)
 }
 
 pub(super) fn check(found: &mut Problems, traffic: &Traffic) {
-    check_phases(found, traffic);
+    match &traffic.saturate {
+        None => check_phases(found, traffic),
+        Some(_) if !traffic.phases.is_empty() => {
+            found.add("traffic.saturate", "stands beside `phases`; a run is one or the other");
+        }
+        Some(saturate) => {
+            let connections = saturate.connections;
+            found.check_within("traffic.saturate.connections", connections, 1, CONNECTIONS_MAX);
+            found.check_span_above_zero("traffic.saturate.for", saturate.for_);
+        }
+    }
+    if let Some(threads) = traffic.threads {
+        let connections = traffic.saturate.map_or(traffic.max_connections, |it| it.connections);
+        found.check_within("traffic.threads", threads, 1, THREADS_MAX.min(connections.max(1)));
+    }
     found.check_entries("traffic.requests", traffic.requests.len());
     for (index, request) in traffic.requests.iter().enumerate() {
         check_request(found, &format!("traffic.requests[{index}]"), request);

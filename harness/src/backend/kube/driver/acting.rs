@@ -150,6 +150,8 @@ impl Driver<'_> {
             }
             Action::PatchAutoscaler(_) => Some(Effect::Settings),
             Action::MetricsOutage(_) => Some(Effect::NoMetrics),
+            // Refused when the plan was checked.
+            Action::Freeze(_) | Action::DependencyOutage(_) => None,
         };
         if let Some(effect) = effect {
             self.awaited.push(Awaited { action_id: order.id, effect });

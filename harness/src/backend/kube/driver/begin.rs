@@ -176,11 +176,7 @@ impl<'a> Driver<'a> {
             logs,
             log_files: BTreeMap::new(),
             proxy: None,
-            progress: Progress {
-                stage: "starting",
-                total: plan.profile.lasts(),
-                ..Progress::default()
-            },
+            progress: Progress { stage: "starting", total: plan.lasts(), ..Progress::default() },
             failed: 0,
             unsent: 0,
         };

@@ -93,7 +93,7 @@ impl Driver<'_> {
             self.load = Some(Load::Here { address, host });
             return Ok(());
         };
-        let traffic = self.plan.profile.lasts().to_std().as_secs();
+        let traffic = self.plan.lasts().to_std().as_secs();
         let seconds = traffic + self.start_time().to_std().as_secs() + 300;
         stage::make_generators(client, &self.making(), count, seconds).await?;
         self.load = Some(Load::Starting { count, pods: std::collections::BTreeMap::new() });

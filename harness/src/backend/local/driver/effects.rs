@@ -1,11 +1,10 @@
-//! What the scenario asks for, and what the cluster machine wants done.
+//! What the cluster machine wants done.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use highwater_model::{
     cluster::{ContainerId, Effect, Input},
-    event::{DeleteReason, EventKind, ProbeKind, Signal, Source},
-    spec::{Action, KillSignal},
+    event::ProbeKind,
     time::{Nanos, Timestamp},
 };
 
@@ -13,49 +12,10 @@ use super::Driver;
 use crate::{
     backend::{BackendError, local::message::Message},
     load,
-    plan::PlannedAction,
     proxy::protocol::{Control as ProxyControl, EndpointAddress, View},
 };
 
 impl Driver<'_> {
-    pub(super) async fn act(&mut self, planned: PlannedAction) -> Result<(), BackendError> {
-        let now = self.clock.now();
-        let action_id = planned.id;
-        let kind = EventKind::ActionStarted { action_id, action: planned.action.clone() };
-        self.emit(now, Source::Harness, kind)?;
-        let input = match planned.action {
-            Action::Rollout(rollout) => {
-                let last = self.revisions.last().cloned().unwrap_or_default();
-                self.revisions.push(rollout.misbehave.unwrap_or(last));
-                Input::Rollout
-            }
-            Action::Scale(scale) => Input::Scale { replicas: scale.replicas },
-            Action::Delete(choice) => {
-                Input::DeletePod { which: choice.pod, reason: DeleteReason::Deleted }
-            }
-            Action::Kill(kill) => Input::Kill {
-                which: kill.pod,
-                signal: match kill.signal {
-                    KillSignal::Sigkill => Signal::Sigkill,
-                    KillSignal::Sigterm => Signal::Sigterm,
-                },
-            },
-            Action::Evict(choice) => {
-                Input::DeletePod { which: choice.pod, reason: DeleteReason::Eviction }
-            }
-            // Refused when the plan was checked.
-            other @ (Action::DrainNode(_)
-            | Action::PatchAutoscaler(_)
-            | Action::MetricsOutage(_)) => {
-                let reason = format!("`{}` is nothing that this backend can do", other.key());
-                let kind = EventKind::ActionRefused { action_id, reason };
-                return self.emit(self.clock.now(), Source::Harness, kind);
-            }
-        };
-        self.input(now, now, input).await?;
-        self.emit(self.clock.now(), Source::Harness, EventKind::ActionAccepted { action_id })
-    }
-
     /// Tells the cluster something that happened at `at`; it reacts `now`.
     pub(super) async fn input(
         &mut self,
@@ -132,11 +92,9 @@ impl Driver<'_> {
             }
         };
         let index = revision as usize - 1;
-        let misbehave = self.revisions.get(index).cloned().unwrap_or_default();
+        let version = &self.versions[index];
         let seed = self.plan.scenario.seed;
-        self.pods
-            .start(container, pod, address, &misbehave, seed)
-            .map_err(|error| error.to_string())
+        self.pods.start(container, pod, address, version, seed).map_err(|error| error.to_string())
     }
 
     pub(super) fn run_probe(

@@ -1,7 +1,7 @@
 //! What the processes tell.
 
 use highwater_model::{
-    cluster::{ContainerId, Input},
+    cluster::{ContainerId, Effect, Input},
     event::{EventKind, LifecyclePhase, Source},
     time::Timestamp,
 };
@@ -39,6 +39,10 @@ impl Driver<'_> {
                 }
                 Ok(())
             }
+            Message::Scraped { container, page } => {
+                self.scraped(now, container, &page);
+                Ok(())
+            }
             Message::Proxy(report) => self.proxy_report(now, report),
             Message::ProxyExited(reason) => {
                 Err(BackendError::PartEnded { part: "the proxy", reason })
@@ -54,6 +58,7 @@ impl Driver<'_> {
     ) -> Result<(), BackendError> {
         match news {
             News::Started { pid, mono_ns } => {
+                self.container_runs(now, container, pid);
                 let address = self
                     .pod_addresses
                     .get(&container.pod)
@@ -64,9 +69,13 @@ impl Driver<'_> {
             News::Failed(reason) => {
                 self.input(now, now, Input::ContainerStartFailed { container, reason }).await
             }
-            News::Exited { code, signal, mono_ns } => {
+            News::Exited { code, signal, oom, mono_ns } => {
+                self.container_ended(container);
                 let input = Input::ContainerExited { container, code, signal };
-                self.input(now, self.clock.at(mono_ns), input).await
+                let mut effects = Vec::new();
+                self.cluster.handle(now, input, &mut effects);
+                effects.iter_mut().for_each(|effect| mark_oom(effect, oom));
+                self.carry_out(self.clock.at(mono_ns).min(now), effects).await
             }
         }
     }
@@ -109,5 +118,12 @@ impl Driver<'_> {
             Some(kind) => self.emit(now, Source::Proxy, kind),
             None => Ok(()),
         }
+    }
+}
+
+/// The cluster machine knows of no memory: the shim does, and the record says so.
+fn mark_oom(effect: &mut Effect, is_out_of_memory: bool) {
+    if let Effect::Emit { kind: EventKind::ContainerExited { oom, .. }, .. } = effect {
+        *oom |= is_out_of_memory;
     }
 }

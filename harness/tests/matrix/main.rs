@@ -1,0 +1,114 @@
+//! Every anti-pattern is found and named, on each path where it can show, and nothing else is; and
+//! what it is a mistake of, done right, loses nothing.
+//!
+//! `HIGHWATER_ROW=NAME` runs the rows whose name contains that; `HIGHWATER_REPEAT=N` each so often,
+//! with seeds of its own; `HIGHWATER_DOCS=1` writes `docs/anti-patterns.md` (`just anti-patterns`).
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
+
+mod page;
+mod run;
+mod table;
+
+use std::collections::BTreeSet;
+
+use self::{
+    run::{Job, Outcome, PATHS, run_all},
+    table::{Expected, TABLE},
+};
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn is_wanted(name: &str) -> bool {
+    std::env::var("HIGHWATER_ROW").map_or(true, |wanted| name.contains(&wanted))
+}
+
+fn seeds() -> std::ops::RangeInclusive<u64> {
+    1..=number("HIGHWATER_REPEAT").unwrap_or(1)
+}
+
+#[test]
+fn each_is_found_and_nothing_else() {
+    let mut jobs = Vec::new();
+    for row in TABLE.iter().filter(|row| is_wanted(row.name)) {
+        for path in PATHS {
+            for seed in seeds() {
+                let sets = [row.setting, row.wrong].concat();
+                jobs.push(Job { name: row.name, path, seed, sets });
+            }
+        }
+    }
+    let problems: Vec<String> = run_all(&jobs).iter().filter_map(judge).collect();
+    assert!(problems.is_empty(), "{} of {}:\n{}", problems.len(), jobs.len(), problems.join("\n"));
+}
+
+fn judge(outcome: &Outcome) -> Option<String> {
+    let row = TABLE.iter().find(|row| row.name == outcome.job.name).unwrap();
+    let expected: Expected = if outcome.job.path == "l4" { row.l4 } else { row.l7 };
+    let is_right = outcome.summary.audit.trusted
+        && outcome.causes == expected.causes.iter().copied().collect::<BTreeSet<_>>()
+        && outcome.findings == expected.findings.iter().copied().collect::<BTreeSet<_>>()
+        && outcome.analysis.losses.iter().all(|loss| !loss.fix.advice.is_empty())
+        && outcome.summary.unexplained == 0;
+    (!is_right).then(|| {
+        format!(
+            "{} on {}, seed {}: expected {expected:?}, found {:?} {:?}\n{}",
+            outcome.job.name,
+            outcome.job.path,
+            outcome.job.seed,
+            outcome.causes,
+            outcome.findings,
+            outcome.printed
+        )
+    })
+}
+
+#[test]
+fn the_same_done_right_loses_nothing() {
+    let mut jobs: Vec<Job> = Vec::new();
+    for row in TABLE.iter().filter(|row| is_wanted(row.name)) {
+        if jobs.iter().any(|job| job.sets == row.setting) {
+            continue;
+        }
+        for path in PATHS {
+            for seed in seeds() {
+                jobs.push(Job { name: row.name, path, seed, sets: row.setting.to_vec() });
+            }
+        }
+    }
+    let is_clean = |outcome: &&Outcome| {
+        outcome.summary.audit.trusted
+            && outcome.causes.is_empty()
+            && outcome.findings.is_empty()
+            && outcome.summary.requests.failed == 0
+            && outcome.summary.requests.ok > 0
+    };
+    let outcomes = run_all(&jobs);
+    let problems: Vec<String> = outcomes
+        .iter()
+        .filter(|outcome| !is_clean(outcome))
+        .map(|outcome| {
+            let Job { name, path, seed, .. } = &outcome.job;
+            format!(
+                "{name} on {path}, seed {seed}: {:?} {:?}\n{}",
+                outcome.causes, outcome.findings, outcome.printed
+            )
+        })
+        .collect();
+    assert!(problems.is_empty(), "{} of {}:\n{}", problems.len(), jobs.len(), problems.join("\n"));
+}
+
+#[test]
+fn every_switch_that_a_process_can_show_has_a_row() {
+    use highwater_model::spec::Misbehaviour;
+    let names: BTreeSet<&str> = TABLE.iter().map(|row| row.name).collect();
+    assert_eq!(names.len(), TABLE.len(), "names are unique");
+    let missing: Vec<&str> = Misbehaviour::ALL
+        .iter()
+        .filter(|how| **how != Misbehaviour::SelfScaling)
+        .map(|how| how.name())
+        .filter(|name| !names.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

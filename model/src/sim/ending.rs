@@ -1,0 +1,234 @@
+//! The ends of requests: as planned, or cut off by what happens to their pod.
+
+use alloc::{string::ToString as _, vec::Vec};
+
+use super::{
+    Sim, Times,
+    agenda::What,
+    sending::{REFUSED, RESET},
+    traffic::{Attempt, Conn},
+};
+use crate::{
+    outcome::{Connection, Hop, HopError, Outcome},
+    time::Timestamp,
+};
+
+impl Sim<'_> {
+    /// An attempt comes to its end, unless that was changed meanwhile.
+    pub(super) fn end(&mut self, slot: u32, version: u32) {
+        if self.client.attempts.get(slot).is_none_or(|attempt| attempt.version != version) {
+            return;
+        }
+        let Some(attempt) = self.client.attempts.remove(slot) else { return };
+        if !self.client.left.is_empty() {
+            self.client.left.remove(&slot);
+        }
+        self.leave_pod(&attempt);
+        let Attempt { request, sent, ending, .. } = attempt;
+        let times = Times { scheduled: request.scheduled, sent, ended: self.now };
+        self.observer.ended(ending.outcome, request.phase, times);
+        if ending.outcome != Outcome::Ok {
+            self.tell_failure(&attempt);
+        }
+        self.give_back(&attempt);
+        if !self.client.waiting.is_empty() {
+            self.send_waiting();
+        }
+    }
+
+    /// The pod has nothing to do with the request any more.
+    fn leave_pod(&mut self, attempt: &Attempt) {
+        let (Some(pod), Some(came)) = (attempt.pod, attempt.came) else { return };
+        let now = self.now;
+        let is_answered = matches!(attempt.ending.outcome, Outcome::Ok | Outcome::Status503)
+            && attempt.ending.hop.is_none();
+        let mut acts = Vec::new();
+        let Some(replica) = self.replica(pod, attempt.restarts) else { return };
+        if is_answered {
+            replica.answered(came, now, attempt.is_refusal);
+        }
+        replica.left(now, &mut acts);
+        let container = replica.container;
+        self.do_acts(container, acts);
+    }
+
+    /// Connections go back to where they wait, or are closed.
+    fn give_back(&mut self, attempt: &Attempt) {
+        let is_answered = matches!(attempt.ending.outcome, Outcome::Ok | Outcome::Status503);
+        let is_by_pod = is_answered && attempt.ending.hop.is_none();
+        let closes = attempt
+            .pod
+            .and_then(|pod| self.replica(pod, attempt.restarts))
+            .is_some_and(|replica| replica.announces_close() || replica.is_dead());
+        if let Some(up) = attempt.up.and_then(|up| self.client.ups.remove(up)) {
+            let keeps = self.run.scenario.path.keep_alive && is_by_pod && !closes;
+            if keeps && let Some(worker) = self.workers.get_mut(up.conn.consumer as usize) {
+                let served = up.conn.served + 1;
+                worker.idle.push(Conn { served, idle_since: self.now, ..up.conn });
+            } else if let Some(pod) = attempt.pod
+                && attempt.came.is_some()
+            {
+                self.hang_up_upstream(pod, up.conn.restarts);
+            }
+        }
+        // The proxy keeps its clients, whatever it answers; a pod only as long as it goes on.
+        let is_kept = if attempt.worker.is_some() {
+            attempt.ending.outcome != Outcome::Timeout
+        } else {
+            is_by_pod && !closes
+        };
+        if !(is_kept && self.run.scenario.traffic.keep_alive) {
+            return self.hang_up(attempt.conn);
+        }
+        if let Some(conn) = self.client.conns.get_mut(attempt.conn) {
+            conn.served += 1;
+            conn.idle_since = self.now;
+            self.client.idle.push_back(attempt.conn);
+        }
+    }
+
+    /// A client closes its connection.
+    pub(super) fn hang_up(&mut self, slot: u32) {
+        let Some(conn) = self.client.conns.remove(slot) else { return };
+        if let Some(pod) = conn.pod {
+            self.hang_up_upstream(pod, conn.restarts);
+        }
+    }
+
+    pub(super) fn hang_up_upstream(&mut self, pod: u32, restarts: u32) {
+        let now = self.now;
+        let mut acts = Vec::new();
+        let Some(replica) = self.replica(pod, restarts) else { return };
+        replica.hung_up(now, &mut acts);
+        let container = replica.container;
+        self.do_acts(container, acts);
+    }
+
+    /// Whatever is at the container is cut off now: with the process, or by it.
+    pub(super) fn cut(&mut self, pod: u32, restarts: u32) {
+        let concerned = |attempt: &Attempt| {
+            attempt.pod == Some(pod) && attempt.restarts == restarts && attempt.came.is_some()
+        };
+        self.change(concerned, |attempt, now| {
+            let has_come = attempt.came.is_some_and(|came| came <= now);
+            if has_come { HopError::Eof } else { HopError::Reset }
+        });
+    }
+
+    /// Whatever waits in the queue of a listener is cut off, as it closes.
+    pub(super) fn cut_queue(&mut self, pod: u32, restarts: u32) {
+        let concerned = |attempt: &Attempt| {
+            let is_there = attempt.pod == Some(pod) && attempt.restarts == restarts;
+            let was_refused = matches!(attempt.ending.outcome, Outcome::ConnectRefused)
+                || attempt.ending.hop == Some(HopError::ConnectRefused);
+            is_there && attempt.came.is_none() && !was_refused
+        };
+        self.change(concerned, |_, _| HopError::Reset);
+    }
+
+    /// Gives the attempts concerned another end, if it comes before theirs.
+    fn change(
+        &mut self,
+        concerned: impl Fn(&Attempt) -> bool,
+        how: impl Fn(&Attempt, Timestamp) -> HopError,
+    ) {
+        let (now, network) = (self.now, self.network());
+        let sees = now + network;
+        let slots: Vec<u32> = self
+            .client
+            .attempts
+            .iter()
+            .filter(|(_, attempt)| concerned(attempt) && attempt.ending.at > sees)
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in slots {
+            let Some(mut attempt) = self.client.attempts.get(slot).copied() else { continue };
+            let error = how(&attempt, now);
+            if attempt.worker.is_some() {
+                self.answer_itself(&mut attempt, sees, error);
+            } else {
+                let served = self.client.conns.get(attempt.conn).map_or(0, |conn| conn.served);
+                attempt.ending.at = sees;
+                attempt.ending.outcome = match (error, served) {
+                    (HopError::Eof, 0) => Outcome::EofNew,
+                    (HopError::Eof, _) => Outcome::EofReused,
+                    (_, 0) => Outcome::ResetNew,
+                    _ => Outcome::ResetReused,
+                };
+            }
+            self.replan(slot, attempt);
+        }
+    }
+
+    pub(super) fn replan(&mut self, slot: u32, mut attempt: Attempt) {
+        if attempt.ending.at > attempt.deadline {
+            attempt.ending.at = attempt.deadline;
+            attempt.ending.outcome = Outcome::Timeout;
+            attempt.ending.hop = None;
+        }
+        attempt.version += 1;
+        let (at, version) = (attempt.ending.at, attempt.version);
+        if let Some(known) = self.client.attempts.get_mut(slot) {
+            *known = attempt;
+        }
+        self.agenda.plan(at, What::Ending(slot, version));
+    }
+
+    fn tell_failure(&mut self, attempt: &Attempt) {
+        let ending = attempt.ending;
+        let pod = attempt.pod.map(|pod| self.cluster.pod_name(pod).to_string());
+        let conn = self.client.conns.get(attempt.conn).copied();
+        let mut failure = self.failure(attempt.request, ending.outcome, attempt.sent);
+        failure.status = match ending.outcome {
+            Outcome::Status502 => Some(502),
+            Outcome::Status503 => Some(503),
+            Outcome::Status504 => Some(504),
+            _ => None,
+        };
+        failure.errno = match ending.outcome {
+            Outcome::ConnectRefused => Some(REFUSED),
+            Outcome::ResetNew | Outcome::ResetReused => Some(RESET),
+            _ => None,
+        };
+        failure.first_byte = failure.status.map(|_| ending.at);
+        failure.connection = conn.map(|conn| Connection {
+            id: conn.id,
+            opened: conn.opened,
+            served: conn.served,
+            idle: attempt.idle,
+        });
+        match attempt.worker {
+            None => {
+                failure.pod = pod;
+                failure.consumer = conn.map(|conn| conn.consumer);
+            }
+            Some(worker) => {
+                failure.request_id = Some(attempt.request.number);
+                // A client that gave up has heard nothing of the proxy.
+                let is_told = ending.outcome != Outcome::Timeout;
+                failure.pod = pod.clone().filter(|_| is_told);
+                failure.hop = is_told.then(|| self.hop(attempt, worker, pod));
+            }
+        }
+        self.observer.failure(failure);
+    }
+
+    fn hop(&self, attempt: &Attempt, worker: u32, pod: Option<alloc::string::String>) -> Hop {
+        let up = attempt.up.and_then(|up| self.client.ups.get(up));
+        let started = up.map_or(attempt.sent, |up| up.started);
+        Hop {
+            consumer: worker,
+            error: attempt.ending.hop,
+            pod,
+            connection: up.map(|up| Connection {
+                id: up.conn.id,
+                opened: up.conn.opened,
+                served: up.conn.served,
+                idle: up.idle,
+            }),
+            started,
+            ended: Timestamp(attempt.ending.at.0.saturating_sub(self.network().0)),
+            tries: u32::from(up.is_some()),
+        }
+    }
+}

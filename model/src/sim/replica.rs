@@ -1,0 +1,470 @@
+//! One container of the bundled service: what it does with connections, requests and signals.
+//!
+//! *Source*: `target-service`, whose every behaviour is here again in virtual time, the wrong ones
+//! with the same constants (`target-service/src/wrong.rs`).
+
+use alloc::{collections::BinaryHeap, vec::Vec};
+use core::cmp::Reverse;
+
+use super::cpu::Cpu;
+use crate::{
+    cluster::ContainerId,
+    event::LifecyclePhase,
+    rng::Stream,
+    spec::{Misbehaviour, Sampler, Service, Simulation},
+    time::{Nanos, Timestamp},
+};
+
+/// How long a service that is ready too early is not warm, and how slow it then is.
+const WARM_UP: Nanos = Nanos::from_secs(3);
+/// How many requests find a cold service.
+const COLD_REQUESTS: u64 = 20;
+/// How much longer a request takes that finds the service cold.
+const SLOWNESS: Nanos = Nanos::from_secs(3);
+/// How much memory a request costs that grows with each.
+const GROWTH: u64 = 1 << 20;
+/// Which request crashes.
+const CRASH_EVERY: u64 = 100;
+const CRASH_CODE: i32 = 101;
+/// How long a cleanup blocks.
+const CLEANUP: Nanos = Nanos::from_secs(2);
+/// After how long idle connections are closed by who closes them early.
+const SHORT_IDLE: Nanos = Nanos::from_secs(1);
+/// The memory of an idle service.
+const BASE_MEMORY: u64 = 6 << 20;
+/// Upper bounds of the latency histogram that it tells, seconds.
+pub(super) const BUCKETS: [f64; 13] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// What is due of a replica by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// It listens.
+    Listen,
+    /// The delay of its drain is over.
+    EndDelay,
+    /// The deadline of its drain has come.
+    Deadline,
+    /// A dependency is closed.
+    Dependency(u32),
+    /// The process ends.
+    Exit(i32),
+    /// A request makes it crash.
+    Crash,
+}
+
+/// What becomes of a request that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// An answer.
+    Answer {
+        /// When it leaves.
+        at: Timestamp,
+        /// Whether it is a refusal, 503.
+        is_refusal: bool,
+    },
+    /// None: the process ends with it, by a crash of its own.
+    Crash,
+    /// None as long as the process does not go on.
+    Stalled,
+}
+
+/// What a connection attempt meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// It is taken.
+    Open,
+    /// It waits in the kernel's queue of a listener that nobody looks at, until that closes.
+    Queued,
+    /// Nothing listens.
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Starting,
+    Serving,
+    Delaying,
+    Finishing,
+    Closing,
+    Gone,
+}
+
+/// What a replica wants told or done.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Act {
+    /// A line of its life.
+    Tell(LifecyclePhase, alloc::string::String),
+    /// A step at a time.
+    Plan(Timestamp, Step),
+    /// What waits in the queue of its listener is cut off now.
+    CutQueue,
+    /// Whatever is in flight, or waits in the queue, is cut off now.
+    Cut,
+    /// The process has ended.
+    Exited(i32),
+}
+
+/// What it tells of its requests.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) answered: u64,
+    pub(super) refused: u64,
+    pub(super) buckets: [u64; BUCKETS.len()],
+    pub(super) sum: f64,
+}
+
+/// One container.
+#[derive(Clone, Debug)]
+pub(super) struct Replica {
+    pub(super) container: ContainerId,
+    service: Service,
+    misbehave: Vec<Misbehaviour>,
+    waits: Sampler,
+    latency: Stream,
+    cpu: Cpu,
+    /// When each worker is free, where their number is bounded.
+    workers: BinaryHeap<Reverse<Timestamp>>,
+    stage: Stage,
+    warm_at: Timestamp,
+    signal_at: Option<Timestamp>,
+    announces: bool,
+    refuses: bool,
+    is_accepting: bool,
+    is_blocked: bool,
+    gave_up_readiness: bool,
+    /// When the last of what it works on is done.
+    busy_until: Timestamp,
+    pub(super) frozen_at: Option<Timestamp>,
+    /// When it closed its idle connections.
+    pub(super) closed_idle_at: Option<Timestamp>,
+    pub(super) dead_at: Option<Timestamp>,
+    pub(super) in_flight: u32,
+    /// Connections that are open, as it sees them.
+    pub(super) open: u32,
+    taken: u64,
+    pub(super) counts: Counts,
+}
+
+impl Replica {
+    #[expect(clippy::too_many_arguments, reason = "all that a process is made of")]
+    pub(super) fn new(
+        now: Timestamp,
+        container: ContainerId,
+        service: Service,
+        misbehave: Vec<Misbehaviour>,
+        simulation: &Simulation,
+        limit: Option<u64>,
+        latency: Stream,
+        acts: &mut Vec<Act>,
+    ) -> Self {
+        let listens = now + service.startup;
+        let mut replica = Self {
+            container,
+            cpu: Cpu::new(now, simulation.cores, limit),
+            waits: service.latency.sampler(),
+            service,
+            misbehave,
+            latency,
+            workers: BinaryHeap::new(),
+            stage: Stage::Starting,
+            warm_at: now,
+            signal_at: None,
+            announces: false,
+            refuses: false,
+            is_accepting: true,
+            is_blocked: false,
+            gave_up_readiness: false,
+            busy_until: now,
+            frozen_at: None,
+            closed_idle_at: None,
+            dead_at: None,
+            in_flight: 0,
+            open: 0,
+            taken: 0,
+            counts: Counts::default(),
+        };
+        acts.push(tell(LifecyclePhase::Starting));
+        if replica.has(Misbehaviour::ReadyBeforeListening) {
+            acts.push(tell(LifecyclePhase::Ready));
+        }
+        if listens == now {
+            replica.step(now, Step::Listen, acts);
+        } else {
+            acts.push(Act::Plan(listens, Step::Listen));
+        }
+        replica
+    }
+
+    pub(super) fn has(&self, how: Misbehaviour) -> bool {
+        self.misbehave.contains(&how)
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead_at.is_some()
+    }
+
+    /// After how long it closes an idle connection.
+    pub(super) fn idle_timeout(&self) -> Option<Nanos> {
+        let short = self.has(Misbehaviour::ShortIdleTimeout).then_some(SHORT_IDLE);
+        short.into_iter().chain(self.service.idle_timeout).min()
+    }
+
+    /// Whether answers say `Connection: close`.
+    pub(super) fn announces_close(&self) -> bool {
+        self.announces
+    }
+
+    /// What a connection attempt meets now.
+    pub(super) fn door(&self) -> Door {
+        let is_bound = !self.has(Misbehaviour::BindLoopback);
+        match self.stage {
+            Stage::Serving | Stage::Delaying if is_bound && !self.is_dead() => {
+                if self.is_accepting { Door::Open } else { Door::Queued }
+            }
+            _ => Door::Closed,
+        }
+    }
+
+    /// Whether `/readyz` passes.
+    pub(super) fn is_ready(&self) -> bool {
+        if self.has(Misbehaviour::StayReady) && self.stage != Stage::Starting {
+            return true;
+        }
+        match self.stage {
+            Stage::Starting => self.has(Misbehaviour::ReadyBeforeListening),
+            Stage::Serving => !self.gave_up_readiness,
+            _ => false,
+        }
+    }
+
+    /// Its preStop hook was called.
+    pub(super) fn pre_stop(&mut self, acts: &mut Vec<Act>) -> Nanos {
+        if self.has(Misbehaviour::UnreadyTooEarly) {
+            self.gave_up_readiness = true;
+            acts.push(tell(LifecyclePhase::NotReady));
+        }
+        self.service.drain.delay
+    }
+
+    /// Whether `/startupz` passes.
+    pub(super) fn has_started(&self) -> bool {
+        self.stage != Stage::Starting || self.has(Misbehaviour::ReadyBeforeListening)
+    }
+
+    /// Whether a probe gets an answer at all, and after how long.
+    pub(super) fn probe_delay(&self, now: Timestamp) -> Option<Nanos> {
+        if self.is_dead() || self.frozen_at.is_some() || self.is_blocked {
+            return None;
+        }
+        let is_behind = self.has(Misbehaviour::SlowProbeUnderLoad);
+        Some(if is_behind { self.busy_until.since(now) } else { Nanos::ZERO })
+    }
+
+    /// A request has come.
+    pub(super) fn take(&mut self, now: Timestamp) -> Reply {
+        self.in_flight += 1;
+        if self.frozen_at.is_some() || self.is_blocked {
+            return Reply::Stalled;
+        }
+        if self.refuses {
+            return Reply::Answer { at: now, is_refusal: true };
+        }
+        self.taken += 1;
+        if self.has(Misbehaviour::CrashOnRequest) && self.taken >= CRASH_EVERY {
+            return Reply::Crash;
+        }
+        let at = self.work(now);
+        self.busy_until = self.busy_until.max(at);
+        Reply::Answer { at, is_refusal: false }
+    }
+
+    /// A request that had come while it was frozen gets its turn: when it is answered, and whether by
+    /// a refusal.
+    pub(super) fn take_again(&mut self, now: Timestamp) -> Option<(Timestamp, bool)> {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match self.take(now) {
+            Reply::Answer { at, is_refusal } => Some((at, is_refusal)),
+            Reply::Crash | Reply::Stalled => None,
+        }
+    }
+
+    fn work(&mut self, now: Timestamp) -> Timestamp {
+        let mut wait = self.waits.sample(&mut self.latency);
+        let is_cold = self.has(Misbehaviour::ColdStart) && self.taken <= COLD_REQUESTS;
+        let is_warming = self.has(Misbehaviour::ReadyBeforeWarm) && now < self.warm_at;
+        if is_cold || is_warming {
+            wait = wait + SLOWNESS;
+        }
+        let Some(workers) = self.service.workers else {
+            return self.cpu.run(now, self.service.cpu) + wait;
+        };
+        let mut start = now;
+        if self.workers.len() >= workers as usize
+            && let Some(Reverse(free)) = self.workers.pop()
+        {
+            start = start.max(free);
+        }
+        let end = self.cpu.run(start, self.service.cpu) + wait;
+        self.workers.push(Reverse(end));
+        end
+    }
+
+    /// A request that came at `came` was answered at `now`.
+    pub(super) fn answered(&mut self, came: Timestamp, now: Timestamp, is_refusal: bool) {
+        let seconds = now.since(came).as_secs_f64();
+        if is_refusal {
+            self.counts.refused += 1;
+        } else {
+            self.counts.answered += 1;
+        }
+        if let Some(bucket) = BUCKETS.iter().position(|bound| seconds <= *bound) {
+            self.counts.buckets[bucket] += 1;
+        }
+        self.counts.sum += seconds;
+    }
+
+    /// A request is in flight no more, however it ended.
+    pub(super) fn left(&mut self, now: Timestamp, acts: &mut Vec<Act>) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.look_whether_drained(now, acts);
+    }
+
+    /// A connection was closed by its client.
+    pub(super) fn hung_up(&mut self, now: Timestamp, acts: &mut Vec<Act>) {
+        self.open = self.open.saturating_sub(1);
+        self.look_whether_drained(now, acts);
+    }
+
+    fn look_whether_drained(&mut self, now: Timestamp, acts: &mut Vec<Act>) {
+        let waits = self.has(Misbehaviour::NoConnectionClose) && self.open > 0;
+        if self.stage == Stage::Finishing && self.in_flight == 0 && !waits {
+            acts.push(tell(LifecyclePhase::Drained));
+            self.close_dependency(now, 0, acts);
+        }
+    }
+
+    fn close_dependency(&mut self, now: Timestamp, next: u32, acts: &mut Vec<Act>) {
+        self.stage = Stage::Closing;
+        match self.service.dependencies.get(next as usize) {
+            Some(dependency) => {
+                acts.push(Act::Plan(now + dependency.close, Step::Dependency(next)));
+            }
+            None => self.exit(now, 0, acts),
+        }
+    }
+
+    /// Does a step of its own.
+    pub(super) fn step(&mut self, now: Timestamp, step: Step, acts: &mut Vec<Act>) {
+        if self.is_dead() {
+            return;
+        }
+        match step {
+            Step::Listen if self.stage == Stage::Starting => {
+                self.stage = Stage::Serving;
+                self.warm_at = now + WARM_UP;
+                acts.push(tell(LifecyclePhase::Listening));
+                if !self.has(Misbehaviour::ReadyBeforeListening) {
+                    acts.push(tell(LifecyclePhase::Ready));
+                }
+            }
+            Step::EndDelay if self.stage == Stage::Delaying => self.close(now, acts),
+            Step::Deadline if self.stage == Stage::Finishing => {
+                acts.push(tell(LifecyclePhase::Cancelled));
+                self.open = 0;
+                self.in_flight = 0;
+                acts.push(Act::Cut);
+                self.close_dependency(now, 0, acts);
+            }
+            Step::Dependency(index) if self.stage == Stage::Closing => {
+                acts.push(tell(LifecyclePhase::DependencyClosed));
+                self.close_dependency(now, index + 1, acts);
+            }
+            Step::Exit(code) => self.exit(now, code, acts),
+            Step::Crash => self.die(now, CRASH_CODE, acts),
+            _ => {}
+        }
+    }
+
+    /// SIGTERM.
+    pub(super) fn terminate(&mut self, now: Timestamp, acts: &mut Vec<Act>) {
+        if self.is_dead() || self.signal_at.is_some() || self.has(Misbehaviour::NoSignalHandler) {
+            return;
+        }
+        self.signal_at = Some(now);
+        acts.push(tell(LifecyclePhase::Signal));
+        if self.has(Misbehaviour::ExitOnSigterm) {
+            return self.exit(now, 143, acts);
+        }
+        if self.has(Misbehaviour::BlockingCleanup) {
+            self.is_blocked = true;
+            acts.push(Act::Plan(now + CLEANUP, Step::Exit(0)));
+            return;
+        }
+        if !self.has(Misbehaviour::StayReady) {
+            acts.push(tell(LifecyclePhase::NotReady));
+        }
+        acts.push(tell(LifecyclePhase::DrainStarted));
+        self.announces = !self.has(Misbehaviour::NoConnectionClose);
+        self.refuses = self.has(Misbehaviour::RefuseWhileDraining);
+        self.is_accepting = !self.has(Misbehaviour::DropAcceptQueue);
+        if self.stage == Stage::Starting {
+            // Nobody is served by what has not begun.
+            return self.exit(now, 0, acts);
+        }
+        let delay = self.service.drain.delay;
+        if self.has(Misbehaviour::CloseListenerFirst) || delay == Nanos::ZERO {
+            self.close(now, acts);
+        } else {
+            self.stage = Stage::Delaying;
+            acts.push(Act::Plan(now + delay.min(self.service.drain.deadline), Step::EndDelay));
+        }
+    }
+
+    /// Closes the listener.
+    fn close(&mut self, now: Timestamp, acts: &mut Vec<Act>) {
+        self.stage = Stage::Finishing;
+        if !self.has(Misbehaviour::DropAcceptQueue) {
+            acts.push(tell(LifecyclePhase::AcceptQueueEmptied));
+        }
+        acts.push(tell(LifecyclePhase::ListenerClosed));
+        if !self.has(Misbehaviour::NoConnectionClose) {
+            self.closed_idle_at = Some(now);
+            self.open = self.in_flight;
+        }
+        if !self.is_accepting {
+            acts.push(Act::CutQueue);
+        }
+        if !self.has(Misbehaviour::EndlessDrain) {
+            let signal = self.signal_at.unwrap_or(now);
+            acts.push(Act::Plan(signal + self.service.drain.deadline, Step::Deadline));
+        }
+        self.look_whether_drained(now, acts);
+    }
+
+    fn exit(&mut self, now: Timestamp, code: i32, acts: &mut Vec<Act>) {
+        acts.push(tell(LifecyclePhase::Exiting));
+        self.die(now, code, acts);
+    }
+
+    /// The process ends, by itself or by SIGKILL.
+    pub(super) fn die(&mut self, now: Timestamp, code: i32, acts: &mut Vec<Act>) {
+        if self.is_dead() {
+            return;
+        }
+        self.stage = Stage::Gone;
+        self.dead_at = Some(now);
+        acts.push(Act::Cut);
+        acts.push(Act::Exited(code));
+    }
+
+    /// What it has used.
+    pub(super) fn usage(&self, now: Timestamp) -> crate::metrics::resource::Usage {
+        let grown = if self.has(Misbehaviour::MemoryGrowth) { self.taken * GROWTH } else { 0 };
+        crate::metrics::resource::Usage { cpu: self.cpu.used(now), memory: BASE_MEMORY + grown }
+    }
+}
+
+fn tell(phase: LifecyclePhase) -> Act {
+    Act::Tell(phase, alloc::string::String::new())
+}

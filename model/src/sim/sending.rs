@@ -1,0 +1,302 @@
+//! Sending what is due, straight to the pods (`l4`) or to the proxy.
+//!
+//! As the load engine does it: the connection that has been idle for longest, else a new one to a
+//! pod at random from the client's view, else the request waits.
+
+use super::{
+    Sim,
+    agenda::What,
+    replica::{Door, Replica, Reply},
+    traffic::{Attempt, Conn, Ending, Request},
+};
+use crate::{
+    outcome::{Failure, Outcome},
+    spec::PathKind,
+    time::{Nanos, Timestamp},
+};
+
+/// ECONNREFUSED and ECONNRESET, as Linux numbers them.
+pub(super) const REFUSED: i32 = 111;
+pub(super) const RESET: i32 = 104;
+
+/// What a connection that was idle turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Open.
+    Open,
+    /// Closed, and its client knows.
+    Closed,
+    /// Closed at this time, and its client does not know yet.
+    Closing(Timestamp),
+}
+
+/// Whether a server still holds a connection that was idle since `since`, as its client saw it.
+pub(super) fn kept(
+    replica: Option<&Replica>,
+    since: Timestamp,
+    now: Timestamp,
+    network: Nanos,
+) -> Kept {
+    let Some(replica) = replica else { return Kept::Closed };
+    let by_timeout = replica.idle_timeout().map(|timeout| since + timeout);
+    let by_drain = replica.closed_idle_at.filter(|at| *at >= since);
+    let closed = [by_timeout, by_drain, replica.dead_at].into_iter().flatten().min();
+    match closed {
+        Some(at) if at + network <= now => Kept::Closed,
+        Some(at) if at < now + network => Kept::Closing(at),
+        _ => Kept::Open,
+    }
+}
+
+impl Sim<'_> {
+    /// The next request is due.
+    pub(super) fn arrive(&mut self) {
+        let Some(arrival) = self.next else { return };
+        self.next = self.schedule.next();
+        self.observer.owed(self.now, arrival.phase);
+        self.client.owed += 1;
+        let kind = match arrival.kind {
+            Some(kind) => self.kinds.of_trace(kind),
+            None => self.kinds.draw(),
+        };
+        let request =
+            Request { number: arrival.number, phase: arrival.phase, kind, scheduled: self.now };
+        if self.client.waiting.is_empty() && self.send(request) {
+            return;
+        }
+        let timeout = self.kinds.timeout(kind);
+        self.client.waiting.push_back(request);
+        self.agenda.plan(self.now + timeout, What::Waited);
+    }
+
+    /// Gives up those that have waited for as long as they may.
+    pub(super) fn give_up_waiting(&mut self) {
+        while let Some(request) = self.client.waiting.front().copied() {
+            if request.scheduled + self.kinds.timeout(request.kind) > self.now {
+                return;
+            }
+            self.client.waiting.pop_front();
+            let outcome = Outcome::UnsentConnections;
+            self.observer.unsent(outcome, request.phase, request.scheduled);
+            self.observer.failure(self.failure(request, outcome, self.now));
+        }
+    }
+
+    /// Sends those that wait, as far as connections allow it.
+    pub(super) fn send_waiting(&mut self) {
+        while let Some(request) = self.client.waiting.front().copied() {
+            if !self.send(request) {
+                return;
+            }
+            self.client.waiting.pop_front();
+        }
+    }
+
+    /// Sends a request if a connection is free or may be opened.
+    fn send(&mut self, request: Request) -> bool {
+        while let Some(slot) = self.client.idle.pop_front() {
+            let Some(conn) = self.client.conns.get(slot).copied() else { continue };
+            let state = match conn.pod {
+                None => Kept::Open,
+                Some(pod) => {
+                    let (now, network) = (self.now, self.network());
+                    let replica = self.replica(pod, conn.restarts);
+                    kept(replica.as_deref(), conn.idle_since, now, network)
+                }
+            };
+            match state {
+                Kept::Closed => self.hang_up(slot),
+                Kept::Open => {
+                    self.on_connection(request, slot, conn, None);
+                    return true;
+                }
+                Kept::Closing(at) => {
+                    self.on_connection(request, slot, conn, Some(at));
+                    return true;
+                }
+            }
+        }
+        if self.client.conns.len() as u64 >= u64::from(self.run.scenario.traffic.max_connections) {
+            return false;
+        }
+        match self.run.scenario.path.kind {
+            PathKind::L4 => self.connect_to_pod(request),
+            PathKind::L7 => self.connect_to_proxy(request),
+        }
+        true
+    }
+
+    /// On a connection that was idle; `closed` by its server meanwhile.
+    fn on_connection(
+        &mut self,
+        request: Request,
+        slot: u32,
+        conn: Conn,
+        closed: Option<Timestamp>,
+    ) {
+        let network = self.network();
+        let mut attempt = self.attempt(request, slot);
+        attempt.idle = self.now.since(conn.idle_since);
+        attempt.pod = conn.pod;
+        attempt.restarts = conn.restarts;
+        match (conn.pod, closed) {
+            (None, _) => {
+                let comes = self.now + network;
+                self.through_proxy(&mut attempt, conn.consumer, comes);
+            }
+            (Some(_), Some(at)) => {
+                attempt.ending.outcome = Outcome::EofReused;
+                attempt.ending.at = (at + network).max(self.now);
+            }
+            (Some(pod), None) => self.at_pod(&mut attempt, pod, self.now + network),
+        }
+        self.begin(attempt);
+    }
+
+    fn connect_to_pod(&mut self, request: Request) {
+        let consumer = self.client.next_client;
+        self.client.next_client = (consumer + 1) % self.views.len().max(1) as u32;
+        let view = self.views.get(consumer as usize).map_or(&[][..], |view| view);
+        if view.is_empty() {
+            return self.no_endpoint(request, consumer);
+        }
+        let pod = view[self.endpoints.below(view.len() as u64) as usize];
+        let network = self.network();
+        let restarts = self.restarts(pod);
+        let slot = self.open(Some(pod), restarts, consumer);
+        let mut attempt = self.attempt(request, slot);
+        attempt.pod = Some(pod);
+        attempt.restarts = restarts;
+        match self.door(pod) {
+            Door::Closed => {
+                attempt.ending.outcome = Outcome::ConnectRefused;
+                attempt.ending.at = self.now + network + network;
+            }
+            Door::Queued => {}
+            Door::Open => {
+                if let Some(replica) = self.replica(pod, restarts) {
+                    replica.open += 1;
+                }
+                let comes = self.now + Nanos(3 * network.0);
+                self.at_pod(&mut attempt, pod, comes);
+            }
+        }
+        self.begin(attempt);
+    }
+
+    fn connect_to_proxy(&mut self, request: Request) {
+        let workers = self.workers.len().max(1) as u64;
+        let worker = self.balancing.below(workers) as u32;
+        let slot = self.open(None, 0, worker);
+        let mut attempt = self.attempt(request, slot);
+        let comes = self.now + Nanos(3 * self.network().0);
+        self.through_proxy(&mut attempt, worker, comes);
+        self.begin(attempt);
+    }
+
+    pub(super) fn restarts(&self, pod: u32) -> u32 {
+        let replica = self.replicas.get(pod as usize).and_then(Option::as_ref);
+        replica.map_or(0, |replica| replica.container.restarts)
+    }
+
+    /// What a connection attempt to the pod meets now.
+    pub(super) fn door(&self, pod: u32) -> Door {
+        let replica = self.replicas.get(pod as usize).and_then(Option::as_ref);
+        replica.map_or(Door::Closed, Replica::door)
+    }
+
+    fn open(&mut self, pod: Option<u32>, restarts: u32, consumer: u32) -> u32 {
+        let id = self.client.next_conn;
+        self.client.next_conn += 1;
+        self.client.connects += 1;
+        self.client.conns.insert(Conn {
+            id,
+            pod,
+            restarts,
+            consumer,
+            opened: self.now,
+            served: 0,
+            idle_since: self.now,
+        })
+    }
+
+    /// An attempt that gets no answer, as long as nothing else is known.
+    fn attempt(&self, request: Request, conn: u32) -> Attempt {
+        let deadline = self.now + self.kinds.timeout(request.kind);
+        Attempt {
+            request,
+            sent: self.now,
+            conn,
+            idle: Nanos::ZERO,
+            up: None,
+            worker: None,
+            pod: None,
+            restarts: 0,
+            came: None,
+            ending: Ending { at: deadline, outcome: Outcome::Timeout, hop: None },
+            deadline,
+            version: 0,
+            is_refusal: false,
+        }
+    }
+
+    /// The request reaches the pod at `comes`.
+    fn at_pod(&mut self, attempt: &mut Attempt, pod: u32, comes: Timestamp) {
+        let network = self.network();
+        attempt.came = Some(comes);
+        let Some(replica) = self.replica(pod, attempt.restarts) else { return };
+        match replica.take(comes) {
+            Reply::Answer { at, is_refusal } => {
+                attempt.is_refusal = is_refusal;
+                attempt.ending.outcome = if is_refusal { Outcome::Status503 } else { Outcome::Ok };
+                attempt.ending.at = at + network;
+            }
+            Reply::Stalled => {}
+            Reply::Crash => self.plan_crash(pod, attempt.restarts, comes),
+        }
+    }
+
+    /// Plans an attempt's end, which is at its client's patience at the latest.
+    pub(super) fn begin(&mut self, mut attempt: Attempt) {
+        self.client.sent += 1;
+        if attempt.ending.at > attempt.deadline {
+            attempt.ending.at = attempt.deadline;
+            attempt.ending.outcome = Outcome::Timeout;
+            attempt.ending.hop = None;
+        }
+        let at = attempt.ending.at;
+        let slot = self.client.attempts.insert(attempt);
+        self.agenda.plan(at, What::Ending(slot, 0));
+    }
+
+    /// No endpoint: kube-proxy rejects the connection, which a client sees as refused.
+    fn no_endpoint(&mut self, request: Request, consumer: u32) {
+        self.client.sent += 1;
+        let times = super::Times { scheduled: request.scheduled, sent: self.now, ended: self.now };
+        self.observer.ended(Outcome::ConnectRefused, request.phase, times);
+        let mut failure = self.failure(request, Outcome::ConnectRefused, self.now);
+        failure.errno = Some(REFUSED);
+        failure.consumer = Some(consumer);
+        self.observer.failure(failure);
+    }
+
+    pub(super) fn failure(&self, request: Request, outcome: Outcome, sent: Timestamp) -> Failure {
+        Failure {
+            n: 1,
+            outcome,
+            phase: request.phase,
+            kind: request.kind,
+            scheduled: request.scheduled,
+            sent,
+            first_byte: None,
+            ended: self.now,
+            status: None,
+            errno: None,
+            pod: None,
+            connection: None,
+            hop: None,
+            request_id: None,
+            consumer: None,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The client's side: connections and attempts as data. What happens to them is in the engine.
+
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
+
+use crate::{
+    outcome::{HopError, Outcome},
+    time::{Nanos, Timestamp},
+};
+
+/// A request that is owed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    pub(super) number: u64,
+    pub(super) phase: u16,
+    pub(super) kind: u16,
+    pub(super) scheduled: Timestamp,
+}
+
+/// A connection: of a client to a pod or a proxy, or of a proxy's worker to a pod.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Conn {
+    pub(super) id: u64,
+    /// The pod that it leads to; `None` to the proxy.
+    pub(super) pod: Option<u32>,
+    /// The container of the pod: a new one knows nothing of it.
+    pub(super) restarts: u32,
+    /// Client (`l4`), or the worker that it leads to (`l7`).
+    pub(super) consumer: u32,
+    pub(super) opened: Timestamp,
+    pub(super) served: u64,
+    pub(super) idle_since: Timestamp,
+}
+
+/// A slab of things with stable numbers.
+#[derive(Clone, Debug)]
+pub(super) struct Slab<T> {
+    entries: Vec<Option<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slab<T> {
+    pub(super) fn insert(&mut self, value: T) -> u32 {
+        match self.free.pop() {
+            Some(place) => {
+                self.entries[place as usize] = Some(value);
+                place
+            }
+            None => {
+                self.entries.push(Some(value));
+                (self.entries.len() - 1) as u32
+            }
+        }
+    }
+
+    pub(super) fn get(&self, place: u32) -> Option<&T> {
+        self.entries.get(place as usize)?.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
+        self.entries.get_mut(place as usize)?.as_mut()
+    }
+
+    pub(super) fn remove(&mut self, place: u32) -> Option<T> {
+        let value = self.entries.get_mut(place as usize)?.take()?;
+        self.free.push(place);
+        Some(value)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        let entries = self.entries.iter().enumerate();
+        entries.filter_map(|(place, entry)| Some((place as u32, entry.as_ref()?)))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+}
+
+/// How an attempt ends, and when its client knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    pub(super) at: Timestamp,
+    pub(super) outcome: Outcome,
+    /// What the proxy met, if it was that.
+    pub(super) hop: Option<HopError>,
+}
+
+/// A request on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt {
+    pub(super) request: Request,
+    pub(super) sent: Timestamp,
+    /// Its connection at the client.
+    pub(super) conn: u32,
+    /// Its connection was idle for so long.
+    pub(super) idle: Nanos,
+    /// The proxy's connection to the pod: its number in [`Client::ups`].
+    pub(super) up: Option<u32>,
+    /// The proxy's worker that has it.
+    pub(super) worker: Option<u32>,
+    /// The pod that it is at, or was meant for.
+    pub(super) pod: Option<u32>,
+    pub(super) restarts: u32,
+    /// When it reached the pod; `None` if it never did.
+    pub(super) came: Option<Timestamp>,
+    pub(super) ending: Ending,
+    /// When its client gives up.
+    pub(super) deadline: Timestamp,
+    /// Counts the changes of `ending`: older news of it are stale.
+    pub(super) version: u32,
+    pub(super) is_refusal: bool,
+}
+
+/// A proxy's connection to a pod, as one attempt used it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Up {
+    pub(super) conn: Conn,
+    pub(super) started: Timestamp,
+    pub(super) idle: Nanos,
+}
+
+/// A proxy's worker.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Worker {
+    /// Idle connections to pods, the last used last.
+    pub(super) idle: Vec<Conn>,
+    pub(super) next: u64,
+}
+
+/// What the client has.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Client {
+    pub(super) conns: Slab<Conn>,
+    /// Idle connections, the longest idle first; they are taken in that order, as the load engine
+    /// takes them.
+    pub(super) idle: VecDeque<u32>,
+    pub(super) attempts: Slab<Attempt>,
+    /// What proxies use of their connections to pods.
+    pub(super) ups: Slab<Up>,
+    /// By attempt: how much was left to do when its pod was frozen.
+    pub(super) left: BTreeMap<u32, Nanos>,
+    pub(super) waiting: VecDeque<Request>,
+    pub(super) next_client: u32,
+    pub(super) next_conn: u64,
+    pub(super) connects: u64,
+    pub(super) owed: u64,
+    pub(super) sent: u64,
+}
