@@ -5,6 +5,7 @@
 use std::{
     fs::File,
     io::{Read as _, Write as _},
+    num::NonZero,
     os::{fd::OwnedFd, unix::process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -96,7 +97,8 @@ impl Session {
                 }
             }
         });
-        let screen = vt100::Parser::new(SIZE.0, SIZE.1, 200);
+        let [rows, columns] = [SIZE.0, SIZE.1].map(|n| NonZero::new(n).unwrap());
+        let screen = vt100::Parser::new(rows, columns, 200);
         Self { folder, child, keyboard, written, screen, terminal, before }
     }
 

@@ -225,11 +225,12 @@ fn a_sound_run_fails_with_a_chance_below_one_in_a_million() {
                 let mean: f64 = counts.iter().map(|(chance, dev)| chance * (s * dev).exp()).sum();
                 bins as f64 * mean.ln() - s * limit
             };
-            let above = (0..60).map(|step| bound(0.498 * 0.9f64.powi(step), high));
+            let above = (1..200).map(|step| bound(f64::from(step) / 400.0, high));
             let above = above.fold(0.0, f64::min);
             assert!(above < 1e-7f64.ln(), "{bins} of {mean}: {above} above {high}");
             if bins >= EVEN_MIN {
-                let below = (0..100).map(|step| bound(-50.0 * 0.9f64.powi(step), low));
+                let fine = (1..200).map(|step| bound(-f64::from(step) / 400.0, low));
+                let below = fine.chain((1..200).map(|step| bound(-f64::from(step) / 4.0, low)));
                 let below = below.fold(0.0, f64::min);
                 assert!(below < 1e-7f64.ln(), "{bins} of {mean}: {below} below {low}");
             }
