@@ -147,6 +147,12 @@ pub struct RunArgs {
     /// Override the seed
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Show the run on the whole terminal while it goes on
+    ///
+    /// Rates, latency, replicas, pods, failures by outcome, and what happens. `q` and Ctrl-C end the
+    /// run early. Without a terminal on stderr, plain lines tell of it as ever.
+    #[arg(long)]
+    pub tui: bool,
     /// Why this backend and not the one that was wanted: said first, and in the report
     #[arg(long, value_name = "TEXT", hide = true)]
     pub because: Option<String>,

@@ -89,10 +89,20 @@ impl Plan {
             schema: SCHEMA.into(),
             backend,
             seed: self.scenario.seed,
-            scenario: self.scenario.clone(),
+            scenario: recorded(&self.scenario),
             phases: self.phases.clone(),
         }
     }
+}
+
+/// The scenario as a record keeps it: with its curves, without the single requests of its traces,
+/// of which it keeps how many there are and which kinds.
+fn recorded(scenario: &Scenario) -> Scenario {
+    let mut scenario = scenario.clone();
+    for trace in scenario.traffic.phases.iter_mut().filter_map(|phase| phase.trace.as_mut()) {
+        trace.data = trace.data.as_ref().map(|data| data.without_requests());
+    }
+    scenario
 }
 
 fn actions(scenario: &Scenario) -> Vec<PlannedAction> {

@@ -2,25 +2,31 @@
 
 use std::{
     fs, io,
-    io::{IsTerminal as _, Write as _},
+    io::Write as _,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use highwater_model::{
-    event::{Event, EventKind, Source, WarningCode},
-    time::{Nanos, Timestamp, human},
-};
-use tokio::sync::watch;
-
 use crate::{
     analyze::{self, Analysis, Summary, Verdict},
-    backend::{Backend, Control, Progress, kube::Kube, local::Local, sim::Sim},
+    backend::{
+        Backend, BackendError, Control, Ended, Progress, kube::Kube, local::Local, sim::Sim,
+    },
     cli::{self, BackendArg, RunArgs},
     limits,
+    live::{
+        Feed, LiveView, Shared,
+        plain::{self, Plain},
+    },
     plan::Plan,
     record::{self, EndReason, Footer, Line, Sink as _, Writer, folder},
     report, scenario,
+    signals::Signals,
+    tui::{self, Tui},
+};
+use highwater_model::{
+    event::{Event, EventKind, Source, WarningCode},
+    time::Timestamp,
 };
 
 /// A run that went wrong outside of the backend.
@@ -96,9 +102,8 @@ fn carry_out(
     let record_path = path.join(folder::RECORD);
     let mut writer = Writer::create(&record_path, plan.header(backend.kind()))
         .map_err(|error| doing("making the record")(io::Error::other(error)))?;
-    let mut live = Live::new();
     if !note.is_empty() {
-        live.say(&note);
+        plain::say(&note);
         // It belongs to the record, since the report is made from that alone.
         let kind = EventKind::Warning { code: WarningCode::BackendFallback, message: note };
         let (at, source) = (Timestamp::ZERO, Source::Harness);
@@ -107,11 +112,8 @@ fn carry_out(
             .line(Line::Event(event))
             .map_err(|error| doing("writing the record")(io::Error::other(error)))?;
     }
-    live.say(&headline(plan, backend.kind().name(), &path));
-    let mut control =
-        Control { interrupts: interrupts(), progress: &mut |progress| live.progress(progress) };
-    let ended = backend.run(plan, &mut writer, &mut control);
-    live.end();
+    plain::say(&headline(plan, backend.kind().name(), &path));
+    let ended = show(args.tui, plan, backend, &mut writer);
     let footer = footer(&ended);
     let failed = ended.as_ref().err().map(ToString::to_string);
     // Where the disk is full the footer is missing too, and the record says that it was cut off.
@@ -128,6 +130,45 @@ fn carry_out(
     }
     drop(writer);
     finish(&path, &provenance)
+}
+
+/// Runs, and shows how the run stands until it has ended.
+fn show(
+    wants_tui: bool,
+    plan: &Plan,
+    backend: &mut dyn Backend,
+    writer: &mut Writer,
+) -> Result<Ended, BackendError> {
+    let shared = Shared::new(LiveView::new(&plan.scenario.name, backend.kind().name()));
+    let signals = Signals::hear();
+    let tui = if wants_tui { open_tui(&shared, &signals) } else { None };
+    let mut line = Plain::new();
+    let mut progress = |progress: &Progress| {
+        shared.progress(progress);
+        if tui.as_ref().is_none_or(|tui| !tui.is_under_way()) {
+            shared.look(|view| line.tell(view));
+        }
+    };
+    let interrupts = signals.interrupts.subscribe();
+    let mut control = Control { interrupts, progress: &mut progress };
+    let ended = backend.run(plan, &mut Feed::new(writer, shared.clone()), &mut control);
+    match tui.map(Tui::end) {
+        None => line.end(),
+        Some(Ok(())) => {}
+        Some(Err(error)) => plain::say(&format!("the terminal view ended early: {error}")),
+    }
+    ended
+}
+
+/// The terminal view; without one the plain lines tell of the run, and the first says why.
+fn open_tui(shared: &Shared, signals: &Signals) -> Option<Tui> {
+    let (interrupts, continued) = (signals.interrupts.clone(), signals.continued.clone());
+    let opened = tui::fit()
+        .map_err(io::Error::other)
+        .and_then(|()| Tui::start(shared.clone(), interrupts, continued));
+    opened
+        .map_err(|error| plain::say(&format!("no terminal view: {error}; plain lines instead")))
+        .ok()
 }
 
 /// What a run says first.
@@ -174,7 +215,7 @@ fn make_folder(args: &RunArgs, name: &str) -> Result<PathBuf, RunError> {
     }
 }
 
-fn footer(ended: &Result<crate::backend::Ended, crate::backend::BackendError>) -> Footer {
+fn footer(ended: &Result<Ended, BackendError>) -> Footer {
     let here = limits::of_machine;
     match ended {
         Ok(ended) => Footer {
@@ -192,32 +233,6 @@ fn footer(ended: &Result<crate::backend::Ended, crate::backend::BackendError>) -
             limits: here(),
         },
     }
-}
-
-/// Counts Ctrl-C and SIGTERM from a thread of its own, whatever the backend does meanwhile.
-fn interrupts() -> watch::Receiver<u32> {
-    let (count, counted) = watch::channel(0);
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        // Without it Ctrl-C ends the program at once, and the shims end the pods.
-        let Ok(runtime) = runtime else { return };
-        runtime.block_on(async move {
-            use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut interrupt), Ok(mut terminate)) =
-                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-            else {
-                return;
-            };
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                count.send_modify(|count| *count += 1);
-            }
-        });
-    });
-    counted
 }
 
 /// `summary.json` as text.
@@ -277,63 +292,4 @@ fn provenance(loaded: &scenario::Loaded, note: &str) -> folder::Provenance {
         scenario: loaded.origin.to_string(),
         note: note.into(),
     }
-}
-
-/// The line that lives while a run goes on: rewritten on a terminal, a plain line now and then
-/// elsewhere.
-struct Live {
-    is_terminal: bool,
-    lines: u64,
-}
-
-/// Plain lines are this many seconds apart.
-const PLAIN_EVERY: u64 = 5;
-
-impl Live {
-    fn new() -> Self {
-        Self {
-            is_terminal: io::stderr().is_terminal() && std::env::var_os("CI").is_none(),
-            lines: 0,
-        }
-    }
-
-    fn say(&self, text: &str) {
-        // Progress that nobody can read is no error.
-        let _ = writeln!(io::stderr().lock(), "{text}");
-    }
-
-    fn progress(&mut self, progress: &Progress) {
-        let text = progress_line(progress);
-        if self.is_terminal {
-            let _ = write!(io::stderr().lock(), "\r\x1b[2K{text}");
-        } else if self.lines.is_multiple_of(PLAIN_EVERY) {
-            self.say(&text);
-        }
-        self.lines += 1;
-    }
-
-    fn end(&self) {
-        if self.is_terminal {
-            let _ = writeln!(io::stderr().lock());
-        }
-    }
-}
-
-fn progress_line(progress: &Progress) -> String {
-    let left = Nanos(progress.total.0.saturating_sub(progress.elapsed.0));
-    let p99 = progress.latency_p99.map_or_else(|| "-".into(), |ns| human(Nanos(ns)));
-    let mut text = format!(
-        "{:<8} {:>6}/s  p99 {p99:>8}  failed {}  ready {}/{}",
-        progress.stage, progress.rate, progress.failed, progress.ready, progress.desired
-    );
-    if progress.terminating > 0 {
-        text.push_str(&format!(" (+{} ending)", progress.terminating));
-    }
-    if progress.unsent > 0 {
-        text.push_str(&format!("  unsent {}", progress.unsent));
-    }
-    if progress.stage == "traffic" {
-        text.push_str(&format!("  {:.0} s left", left.as_secs_f64()));
-    }
-    text
 }

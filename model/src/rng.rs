@@ -1,6 +1,8 @@
 //! Random streams split from the run's seed, one per purpose, so that one more probe does not
 //! move the arrivals.
 
+mod ziggurat;
+
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -35,15 +37,14 @@ impl Stream {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// Exponential with mean 1.
+    /// Exponential with mean 1 (ziggurat; Marsaglia and Tsang 2000).
     pub fn exponential(&mut self) -> f64 {
-        -libm::log1p(-self.unit())
+        ziggurat::exponential(self)
     }
 
-    /// Standard normal (Box and Muller, one of the pair).
+    /// Standard normal (ziggurat, likewise).
     pub fn normal(&mut self) -> f64 {
-        let radius = libm::sqrt(-2.0 * libm::log1p(-self.unit()));
-        radius * libm::cos(core::f64::consts::TAU * self.unit())
+        ziggurat::normal(self)
     }
 }
 

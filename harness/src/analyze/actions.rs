@@ -87,7 +87,7 @@ pub fn label(action: &Action) -> String {
 }
 
 /// An action with its settings.
-fn text(action: &Action) -> String {
+pub fn text(action: &Action) -> String {
     let which = |which: Which| match which {
         Which::Oldest => "the oldest",
         Which::Newest => "the newest",

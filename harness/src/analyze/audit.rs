@@ -7,15 +7,15 @@ use highwater_model::{
     time::{MILLISECOND, Nanos, SECOND, human},
 };
 
-use super::{Percentiles, Requests, cluster::Gap};
+use super::{Percentiles, Requests, arrivals, cluster::Gap};
 use crate::record::{BackendKind, RunRecord, Sample};
 
 /// Above this, latency speaks of the generator: ten times what a loaded shared machine shows.
-const LAG_P99_MAX: u64 = 100 * MILLISECOND;
+pub const LAG_P99_MAX: u64 = 100 * MILLISECOND;
 /// Above this the schedule was kept, but not closely.
-const LAG_P99_WARN: u64 = 10 * MILLISECOND;
+pub const LAG_P99_WARN: u64 = 10 * MILLISECOND;
 /// The share of owed requests that may be unsent.
-const UNSENT_SHARE_MAX: f64 = 0.001;
+pub const UNSENT_SHARE_MAX: f64 = 0.001;
 /// The share of a core above which an engine's thread has no reserve.
 const ENGINE_CPU_WARN: f64 = 0.85;
 /// More watch gaps, and more warnings of the run, than this are only counted.
@@ -49,15 +49,22 @@ pub struct AuditFact {
     pub holds: bool,
 }
 
-struct Judge(Audit);
+pub(super) struct Judge(pub(super) Audit);
 
 impl Judge {
-    fn fact(&mut self, name: &str, found: String, bound: String, holds: bool) {
+    pub(super) fn fact(&mut self, name: &str, found: String, bound: String, holds: bool) {
         self.0.facts.push(AuditFact { name: name.into(), found, bound, holds });
     }
 
     /// A demand: without it the run is not trusted.
-    fn demand(&mut self, name: &str, found: String, bound: String, holds: bool, reason: &str) {
+    pub(super) fn demand(
+        &mut self,
+        name: &str,
+        found: String,
+        bound: String,
+        holds: bool,
+        reason: &str,
+    ) {
         if !holds {
             self.0.reasons.push(format!("{reason} ({found}; demanded: {bound})"));
         }
@@ -108,6 +115,7 @@ pub fn audit(record: &RunRecord, requests: &Requests, lag: &Percentiles, gaps: &
     let samples = by_generator(record);
     lost(record, samples.len(), &mut judge);
     worst_second(&samples, &mut judge);
+    arrivals::judge(record, requests, &mut judge);
     cpu(&samples, &mut judge);
     limits(record, &mut judge);
     watch_gaps(gaps, &mut judge);

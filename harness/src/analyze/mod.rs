@@ -13,6 +13,7 @@
 //! [`analyze`] joins them into an [`Analysis`], which reports are made from.
 
 pub mod actions;
+mod arrivals;
 mod assemble;
 pub mod attribute;
 pub mod audit;

@@ -15,5 +15,5 @@ mod order;
 mod pod;
 
 pub use fleet::{Config, Generators, News, What};
-pub use order::{Generator, Order, OrderError, Plan, Word};
+pub use order::{Generator, Order, OrderError, Plan, Word, too_long};
 pub use pod::{Args, main_with};

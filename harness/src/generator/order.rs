@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use highwater_model::{
     load::{Profile, Schedule, Share},
-    spec::{PathKind, Scenario},
+    spec::{PathKind, Phase, Scenario},
     time::{Nanos, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    agent::Kind,
+    agent::{Kind, protocol::FRAME_BYTES_MAX},
     clock::RunClock,
     load::{self, Route, request},
     record::Limits,
@@ -154,9 +154,93 @@ impl Plan {
     }
 }
 
+/// The longest plan: what a frame between the harness and a generator may hold, less a quarter.
+const PLAN_BYTES_MAX: usize = FRAME_BYTES_MAX / 4 * 3;
+/// The most requests of traces in a plan, at up to 24 bytes each.
+const PLAN_TRACE_REQUESTS_MAX: u64 = 500_000;
+
+/// What of a scenario is too long to be sent to generators: the key, and why.
+pub fn too_long(scenario: &Scenario) -> Option<(String, String)> {
+    let traced = |phase: &Phase| {
+        phase.trace.as_ref().and_then(|trace| trace.data.as_ref()).map_or(0, |data| data.requests)
+    };
+    let phases = &scenario.traffic.phases;
+    let requests: u64 = phases.iter().map(traced).sum();
+    if requests > PLAN_TRACE_REQUESTS_MAX {
+        let longest = (0..phases.len()).max_by_key(|index| traced(&phases[*index]))?;
+        let message = format!(
+            "its {requests} requests are more than generator pods are told \
+             ({PLAN_TRACE_REQUESTS_MAX}); cut it by `until`, or use traffic.generators: local"
+        );
+        return Some((format!("traffic.phases[{longest}].trace"), message));
+    }
+    let mut length = Length(0);
+    // Writing to a counter does not fail, and a scenario has no key that JSON cannot say.
+    let _ = serde_json::to_writer(&mut length, &scenario.traffic);
+    (length.0 > PLAN_BYTES_MAX).then(|| {
+        let message = format!(
+            "takes {} bytes to send to generator pods; {PLAN_BYTES_MAX} are the most: make its \
+             curves coarser or the bodies of its requests shorter",
+            length.0
+        );
+        ("traffic".into(), message)
+    })
+}
+
+/// Counts bytes.
+struct Length(usize);
+
+impl std::io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use highwater_model::spec::{RequestKind, Trace, TraceBuilder};
+
+    #[test]
+    fn curves_and_traces_survive_the_way_and_what_is_too_long_is_refused_by_name() {
+        let mut here = plan(Share { index: 1, of: 2 });
+        let curve = serde_json::json!({
+            "sum": [{"curve": {"points": [["0s", "1/s"], ["7s", "33.3333333333/s"]]}}]});
+        let trace = |requests: u64| {
+            let mut builder = TraceBuilder::default();
+            for number in 0..requests {
+                builder.push(Nanos(number * 999_983), Some((number % 2) as u32)).unwrap();
+            }
+            let kind = |path: &str| RequestKind { get: Some(path.into()), ..Default::default() };
+            let data = builder.finish(Nanos::from_secs(600), vec![kind("/a"), kind("/b")]);
+            let trace = Trace { file: "a".into(), data: data.ok(), ..Trace::default() };
+            Phase { trace: Some(trace), scale: Some(0.7), ..Phase::default() }
+        };
+        here.scenario.traffic.phases.push(serde_json::from_value(curve).unwrap());
+        here.scenario.traffic.phases.push(trace(3_000));
+        let line = serde_json::to_string(&Order::Plan(Box::new(here.clone()))).unwrap();
+        let Order::Plan(there) = serde_json::from_str(&line).unwrap() else { panic!("{line}") };
+        assert_eq!(*there, here);
+        let arrivals: Vec<_> = here.schedule().unwrap().collect();
+        assert!(arrivals.iter().any(|arrival| arrival.kind == Some(1)));
+        assert!(there.schedule().unwrap().eq(arrivals));
+        assert_eq!(too_long(&here.scenario), None);
+
+        here.scenario.traffic.phases[4] = trace(500_001);
+        let (path, why) = too_long(&here.scenario).expect("too long");
+        assert_eq!(path, "traffic.phases[4].trace");
+        assert!(why.contains("500001 requests"), "{why}");
+        here.scenario.traffic.phases.truncate(1);
+        let body = Some("x".repeat(1 << 20));
+        let kind = RequestKind { post: Some("/".into()), body, ..RequestKind::default() };
+        here.scenario.traffic.requests = vec![kind; 13];
+        assert_eq!(too_long(&here.scenario).expect("too long").0, "traffic");
+    }
 
     fn plan(share: Share) -> Plan {
         let scenario = serde_json::json!({

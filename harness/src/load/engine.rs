@@ -15,10 +15,10 @@ use std::{
 };
 
 use highwater_model::{
-    load::Arrival,
+    load::{Arrival, Watch},
     outcome::Outcome,
     rng::Stream,
-    time::{SECOND, Timestamp},
+    time::{Nanos, SECOND, Timestamp},
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     clock,
-    record::{Sample, hist},
+    record::{Arrivals, Sample},
 };
 
 /// Requests sent before sockets are looked at again, when many are due at once.
@@ -40,6 +40,10 @@ const BURST_MAX: usize = 256;
 const READ_BYTES: usize = 64 << 10;
 /// Reads from one connection before the others get their turn.
 const READS_MAX: usize = 16;
+
+/// In a closed loop: how long it is looked for answers without sleeping, since they are due at any
+/// moment, and whoever sends one to a sleeper has to wake it. Others that want the core get it.
+const EAGER: Nanos = Nanos(100_000);
 
 type Endpoints = Vec<(Arc<str>, SocketAddr)>;
 /// Pod, client and address of a new connection.
@@ -88,6 +92,8 @@ pub struct Engine {
     in_flight: u64,
     next_flush: Timestamp,
     counts: Sample,
+    /// Of the arrivals as scheduled and as sent.
+    watches: [Watch; 2],
     scratch: Vec<u8>,
     buffer: Box<[u8]>,
 }
@@ -115,6 +121,7 @@ impl Engine {
         };
         let share = config.share.index;
         let closed = Closed::of(&config);
+        let watch = Watch::new(config.traffic.arrivals, config.share);
         let mut engine = Self {
             kind_stream: Stream::new(config.seed, &format!("request-kinds/{share}")),
             endpoint_stream: Stream::new(config.seed, &format!("endpoints/{share}")),
@@ -138,6 +145,7 @@ impl Engine {
             open: 0,
             in_flight: 0,
             counts: Sample::default(),
+            watches: [watch.clone(), watch],
             scratch: Vec::new(),
             buffer: vec![0; READ_BYTES].into(),
         };
@@ -148,6 +156,7 @@ impl Engine {
     /// Runs until every owed request has its outcome; false if it cannot go on, which it has told.
     pub(super) fn run(mut self) -> bool {
         let mut ready = Vec::new();
+        let mut last_ready = Timestamp::ZERO;
         loop {
             self.take_orders();
             let now = self.now();
@@ -155,19 +164,26 @@ impl Engine {
             self.send_closed(now);
             self.give_up(now);
             if now >= self.next_flush {
-                self.flush(now);
+                self.flush(now, false);
             }
             if self.has_ended(now) {
-                self.flush(now);
+                self.flush(now, true);
                 return true;
             }
-            let wait = self.next_wake().since(self.now());
+            let now = self.now();
+            let is_eager = self.closed.is_some() && now.since(last_ready) < EAGER;
+            let wait = if is_eager { Nanos::ZERO } else { self.next_wake(now).since(now) };
             if let Err(error) = self.poller.wait(wait.to_std(), &mut ready) {
                 self.tell(Update::Broken(format!("waiting for sockets: {error}")));
                 return false;
             }
             for event in &ready {
                 self.on_ready(*event);
+            }
+            if !ready.is_empty() {
+                last_ready = self.now();
+            } else if is_eager {
+                std::thread::yield_now();
             }
         }
     }
@@ -214,12 +230,12 @@ impl Engine {
         }
     }
 
-    fn next_wake(&self) -> Timestamp {
+    fn next_wake(&self, now: Timestamp) -> Timestamp {
         let due = self.next.map(|arrival| self.config.start + arrival.at);
         let deadlines =
             self.deadlines.iter().filter_map(|queue| queue.front()).map(|deadline| deadline.at);
         let waiting = self.waiting.front().map(|waiting| self.waits_until(waiting));
-        let closed = self.closed.as_ref().and_then(Closed::next_wake);
+        let closed = self.closed.as_ref().and_then(|closed| closed.next_wake(now));
         deadlines.chain(due).chain(waiting).chain(closed).fold(self.next_flush, Timestamp::min)
     }
 
@@ -259,20 +275,18 @@ impl Engine {
 
     // News.
 
-    fn flush(&mut self, now: Timestamp) {
+    fn flush(&mut self, now: Timestamp, is_last: bool) {
         self.next_flush = Timestamp((now.second() + 1) * SECOND);
         let (windows, failures) = self.recorder.drain();
-        let mut latency: Option<Box<hist::Hist>> = None;
-        for (_, _, part) in &windows {
-            let times = part.outcomes.get(&Outcome::Ok).and_then(|part| part.times.as_ref());
-            if let Some(times) = times {
-                let into = latency.get_or_insert_with(|| Box::new(hist::new()));
-                // Both have the record's bounds.
-                let _ = into.add(&times[0]);
-            }
-        }
+        let [scheduled, sent] = &self.watches;
+        let arrivals = is_last.then(|| {
+            let (scheduled, sent) = (scheduled.counts().clone(), sent.counts().clone());
+            Box::new(Arrivals { scheduled, sent })
+        });
         let sample = Sample {
             at: now,
+            sent_in: std::mem::take(&mut self.counts.sent_in),
+            arrivals,
             in_flight: self.in_flight,
             waiting: self.waiting.len() as u64,
             connections: self.open,
@@ -284,7 +298,6 @@ impl Engine {
             windows,
             failures,
             sample,
-            latency,
         })));
     }
 }

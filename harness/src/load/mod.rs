@@ -26,7 +26,7 @@ use std::{net::SocketAddr, sync::Arc};
 use crate::{
     clock::{self, RunClock},
     limits,
-    record::{Line, Sample, hist::Hist},
+    record::{Line, Sample},
 };
 use highwater_model::{
     load::{Schedule, Share},
@@ -123,11 +123,17 @@ pub struct Second {
     pub failures: Vec<highwater_model::outcome::Failure>,
     /// The engine's state.
     pub sample: Sample,
-    /// Latency of the good answers in these windows.
-    pub latency: Option<Box<Hist>>,
 }
 
 impl Second {
+    /// 99th percentile of the good answers' latency, nanoseconds, in the window that has most of
+    /// them.
+    pub fn latency_p99(&self) -> Option<u64> {
+        let good = self.windows.iter().filter_map(|(_, _, part)| part.outcomes.get(&Outcome::Ok));
+        let latencies = good.filter_map(|part| part.times.as_ref().map(|times| &times[0]));
+        latencies.max_by_key(|latency| latency.len()).map(|latency| latency.value_at_quantile(0.99))
+    }
+
     /// The record's lines, with what this process uses. `generator`: whose they are, or the first
     /// thread's where each thread is a generator of its own.
     pub fn into_lines(self, generator: u32) -> Vec<Line> {

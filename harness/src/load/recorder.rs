@@ -1,7 +1,11 @@
 //! Counts, histograms and failures of the current second. Its memory is bounded by the second,
 //! not by the run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use highwater_model::{
     outcome::{Failure, HopError, Outcome, OutcomeGroup},
@@ -37,7 +41,58 @@ pub struct OutcomePart {
     /// How many.
     pub n: u64,
     /// Latency, service time and send lag; absent for unsent requests.
-    pub times: Option<Box<[Hist; 3]>>,
+    pub times: Option<Pooled>,
+}
+
+/// Latency, service time and send lag of requests. When it is dropped, its memory goes back to
+/// the recorder that it came from: three histograms are 700 KB, and to have them mapped anew every
+/// second holds the engine up by a large part of a millisecond.
+#[derive(Debug)]
+pub struct Pooled {
+    hists: Option<Hists>,
+    pool: Pool,
+}
+
+/// More than a recorder uses at once, as a rule; beyond it memory is freed.
+const POOL_MAX: usize = 16;
+
+#[derive(Clone, Debug, Default)]
+struct Pool(Arc<Mutex<Vec<Hists>>>);
+
+/// In a box: they move, and a histogram is a large struct even without its places.
+type Hists = Box<[Hist; 3]>;
+
+impl Pool {
+    fn take(&self) -> Pooled {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let hists = spare.unwrap_or_else(|| Box::new([hist::new(), hist::new(), hist::new()]));
+        Pooled { hists: Some(hists), pool: self.clone() }
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        let Some(mut hists) = self.hists.take() else { return };
+        hists.iter_mut().for_each(Hist::reset);
+        let mut spare = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < POOL_MAX {
+            spare.push(hists);
+        }
+    }
+}
+
+impl Deref for Pooled {
+    type Target = [Hist; 3];
+
+    fn deref(&self) -> &Self::Target {
+        self.hists.as_deref().expect("only a drop takes them")
+    }
+}
+
+impl DerefMut for Pooled {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.hists.as_deref_mut().expect("only a drop takes them")
+    }
 }
 
 impl WindowPart {
@@ -85,27 +140,24 @@ struct Likeness {
 /// Collects until it is drained.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    windows: BTreeMap<(u64, u16), WindowPart>,
+    windows: Windows,
     failures: Vec<Failure>,
     alike: HashMap<Likeness, usize>,
+    pool: Pool,
 }
 
-impl Recorder {
-    fn window(&mut self, scheduled: Timestamp, phase: u16) -> &mut WindowPart {
-        self.windows.entry((scheduled.second(), phase)).or_default()
-    }
+type Windows = BTreeMap<(u64, u16), WindowPart>;
 
+impl Recorder {
     /// A request became due.
     pub fn owed(&mut self, scheduled: Timestamp, phase: u16) {
-        self.window(scheduled, phase).owed += 1;
+        self.windows.entry((scheduled.second(), phase)).or_default().owed += 1;
     }
 
     /// A sent request's outcome.
     pub fn ended(&mut self, outcome: Outcome, phase: u16, times: Times) {
-        let part = self.outcome(outcome, phase, times.scheduled);
-        let [latency, service, lag] = &mut **part
-            .times
-            .get_or_insert_with(|| Box::new([hist::new(), hist::new(), hist::new()]));
+        let part = count(&mut self.windows, outcome, phase, times.scheduled);
+        let [latency, service, lag] = &mut **part.times.get_or_insert_with(|| self.pool.take());
         latency.saturating_record(times.ended.since(times.scheduled).0);
         service.saturating_record(times.ended.since(times.sent).0);
         lag.saturating_record(times.sent.since(times.scheduled).0);
@@ -114,17 +166,7 @@ impl Recorder {
     /// A request that was never sent.
     pub fn unsent(&mut self, outcome: Outcome, phase: u16, scheduled: Timestamp) {
         debug_assert_eq!(outcome.group(), OutcomeGroup::Unsent);
-        self.outcome(outcome, phase, scheduled);
-    }
-
-    fn outcome(&mut self, outcome: Outcome, phase: u16, scheduled: Timestamp) -> &mut OutcomePart {
-        let part = self
-            .window(scheduled, phase)
-            .outcomes
-            .entry(outcome)
-            .or_insert_with(|| OutcomePart { n: 0, times: None });
-        part.n += 1;
-        part
+        count(&mut self.windows, outcome, phase, scheduled);
     }
 
     /// A failure in detail.
@@ -161,6 +203,20 @@ impl Recorder {
         let windows = windows.into_iter().map(|((second, phase), part)| (second, phase, part));
         (windows.collect(), std::mem::take(&mut self.failures))
     }
+}
+
+/// Counts a request's outcome in the window that it was owed in.
+fn count(
+    windows: &mut Windows,
+    outcome: Outcome,
+    phase: u16,
+    scheduled: Timestamp,
+) -> &mut OutcomePart {
+    let window = windows.entry((scheduled.second(), phase)).or_default();
+    let nothing = || OutcomePart { n: 0, times: None };
+    let part = window.outcomes.entry(outcome).or_insert_with(nothing);
+    part.n += 1;
+    part
 }
 
 #[cfg(test)]
@@ -228,5 +284,22 @@ mod tests {
         let ok = &window.outcomes[&Outcome::Ok];
         assert_eq!((ok.n, ok.latency.count(), ok.lag.count()), (1, Ok(1), Ok(1)));
         assert!(recorder.drain().0.is_empty());
+    }
+
+    #[test]
+    fn memory_that_comes_back_holds_nothing_of_the_second_before() {
+        let mut recorder = Recorder::default();
+        for second in 1..5 {
+            let scheduled = Timestamp(second * SECOND);
+            let times = Times { scheduled, sent: scheduled, ended: Timestamp(second * SECOND + 9) };
+            for _ in 0..second {
+                recorder.ended(Outcome::Ok, 0, times);
+            }
+            let (windows, _) = recorder.drain();
+            let part = windows[0].2.outcomes[&Outcome::Ok].times.as_ref().expect("sent");
+            assert_eq!(part.iter().map(|hist| hist.len()).collect::<Vec<_>>(), [second; 3]);
+            drop(windows);
+            assert_eq!(recorder.pool.0.lock().expect("no panic").len(), 1, "used again");
+        }
     }
 }

@@ -47,18 +47,21 @@ impl CompiledKind {
     }
 }
 
-/// Compiles the traffic's request kinds; `default_path` is asked for if there are none. `host` is
+/// Compiles the traffic's request kinds, and behind them those of its traces, which are never
+/// drawn; `default_path` is asked for if there are none of its own. `host` is
 /// the value of the Host header.
 pub fn compile(traffic: &Traffic, default_path: &str, host: &str) -> Vec<CompiledKind> {
     let fallback = [RequestKind { get: Some(default_path.into()), ..RequestKind::default() }];
     let kinds = if traffic.requests.is_empty() { &fallback[..] } else { &traffic.requests };
     let total: f64 = kinds.iter().map(weight).sum();
     let mut until = 0.0;
-    kinds
-        .iter()
-        .filter_map(|kind| {
+    let own = kinds.iter().map(|kind| (kind, weight(kind) / total));
+    let traces = traffic.phases.iter().filter_map(|phase| phase.trace.as_ref()?.data.as_ref());
+    let traced = traces.flat_map(|data| &data.kinds).map(|kind| (kind, 0.0));
+    own.chain(traced)
+        .filter_map(|(kind, share)| {
             let (method, path) = kind.method_and_path()?;
-            until += weight(kind) / total;
+            until += share;
             Some(CompiledKind {
                 label: format!("{method} {path}"),
                 head: head(kind, method, path, host, traffic.keep_alive),
@@ -94,6 +97,11 @@ fn head(kind: &RequestKind, method: &str, path: &str, host: &str, keep_alive: bo
         head.push_str("content-length: 0\r\n");
     }
     head.into_bytes()
+}
+
+/// How many kinds are the traffic's own; those of traces follow.
+pub fn own_kinds(traffic: &Traffic) -> usize {
+    traffic.requests.len().max(1)
 }
 
 /// Draws one of the kinds by weight.

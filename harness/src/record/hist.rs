@@ -1,6 +1,6 @@
 //! The histograms of a record: HDR, three significant digits, 64 ns to one hour, exactly mergeable.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD as BASE64};
 use hdrhistogram::{
@@ -54,9 +54,14 @@ impl Encoded {
         if histogram.is_empty() {
             return Self::default();
         }
+        // The serializer's buffer has nine bytes for each place: made anew each time, it would be most
+        // of the work.
+        thread_local! {
+            static SERIALIZER: RefCell<V2Serializer> = RefCell::new(V2Serializer::new());
+        }
         let mut bytes = Vec::new();
-        V2Serializer::new()
-            .serialize(histogram, &mut bytes)
+        SERIALIZER
+            .with_borrow_mut(|serializer| serializer.serialize(histogram, &mut bytes))
             .expect("a vector takes any number of bytes, and counts fit in 64 bits");
         Self(bytes.into())
     }
@@ -71,7 +76,10 @@ impl Encoded {
     /// # Errors
     /// If the bytes are no histogram or one of values beyond the record's bounds.
     pub fn add_to(&self, into: &mut Hist) -> Result<(), DecodeError> {
-        self.each(|value, count| into.record_n(value, count).map_err(|_| DecodeError))
+        self.each(|value, count| {
+            into.saturating_record_n(value, count);
+            Ok(())
+        })
     }
 
     /// Calls for each value that occurs, ascending, with its count. An hour has thousands of
@@ -149,16 +157,26 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
     Ok(value)
 }
 
-/// The lowest value of a place. Above the first two halves each half doubles the width.
+/// How many places there are: halves, of which all but the first two double the highest value.
+const PLACES: u64 = {
+    let (mut halves, mut end) = (2, LOWEST_NS << (HALF_BITS + 1));
+    while end <= HIGHEST_NS {
+        (halves, end) = (halves + 1, end << 1);
+    }
+    halves << HALF_BITS
+};
+
+/// The lowest value of a place. Above the first two halves each half doubles the width. The last
+/// place may begin above [`HIGHEST_NS`]: what is beyond it is counted there.
 fn value_of(index: u64) -> Result<u64, DecodeError> {
     let half = 1 << HALF_BITS;
     let (sub, shift) = match index >> HALF_BITS {
+        _ if index >= PLACES => return Err(DecodeError),
         0 => (index, 0),
         bucket => (index % half + half, bucket - 1),
     };
-    let value =
-        sub.checked_shl(u32::try_from(shift).map_err(|_| DecodeError)?.saturating_add(UNIT_BITS));
-    value.filter(|value| *value <= HIGHEST_NS && shift < 40).ok_or(DecodeError)
+    let shift = u32::try_from(shift).map_err(|_| DecodeError)?.saturating_add(UNIT_BITS);
+    sub.checked_shl(shift).ok_or(DecodeError)
 }
 
 impl Serialize for Encoded {

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use highwater_model::{
     event::Event,
+    load::ArrivalCounts,
     outcome::{Failure, Outcome, OutcomeGroup},
     spec::Scenario,
     time::{Nanos, Timestamp},
@@ -160,6 +161,23 @@ pub struct Sample {
     pub process_cpu: u64,
     /// Open file descriptors of the generator's process; 0 if they cannot be counted there.
     pub descriptors: u64,
+    /// Requests sent since the sample before: whole seconds since the start of the run, and how
+    /// many were sent in each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent_in: Vec<(u64, u64)>,
+    /// With the last sample: what the arrivals were like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrivals: Option<Box<Arrivals>>,
+}
+
+/// What is needed to judge a generator's arrivals.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Arrivals {
+    /// As they were scheduled.
+    pub scheduled: ArrivalCounts,
+    /// As they were sent.
+    pub sent: ArrivalCounts,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]

@@ -65,6 +65,9 @@ pub enum ScenarioError {
     /// The text is no scenario, or one that cannot be run.
     #[error(transparent)]
     Invalid(#[from] Faults),
+    /// A file that the traffic is made from cannot be used.
+    #[error(transparent)]
+    Data(#[from] super::DataError),
 }
 
 fn bundled_hint(nearest: Option<&str>, known: &[&str]) -> String {

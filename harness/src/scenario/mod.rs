@@ -4,11 +4,14 @@
 //! 2. `tree`, `scalar`: YAML with places
 //! 3. `overrides`, `path`: `--set PATH=VALUE`
 //! 4. `check`: the tree against the JSON Schema of the types
-//! 5. the types of [`highwater_model::spec`], and the relations between their fields
+//! 5. the types of [`highwater_model::spec`]
+//! 6. `data`: the files that the traffic is made from
+//! 7. the relations between the fields
 //!
 //! Every step tells all that it finds wrong, with file, line and key, before the next one begins.
 
 mod check;
+mod data;
 mod error;
 mod find;
 mod overrides;
@@ -22,6 +25,7 @@ use highwater_model::spec::{Scenario, validate};
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
+pub use data::{DataError, DataProblem};
 pub use error::{FAULTS_MAX, Fault, FaultKind, Faults, OverrideProblem, Place, ScenarioError};
 pub use find::{BUNDLED, FILE_BYTES_MAX, Origin};
 
@@ -91,7 +95,8 @@ pub fn load_text(
     if !faults.is_empty() {
         return Err(told(faults));
     }
-    let scenario = read_types(&root).map_err(told)?;
+    let mut scenario = read_types(&root).map_err(told)?;
+    data::read(&mut scenario, &origin)?;
     let problems = validate::problems(&scenario);
     if !problems.is_empty() {
         let faults = problems.into_iter().map(|problem| relation(&root, problem));

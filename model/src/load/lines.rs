@@ -13,7 +13,8 @@
 use alloc::{vec, vec::Vec};
 
 use crate::{
-    spec::{Curve, Interpolation, Phase, Ramp, Sine, Spike, Step, played},
+    spec::{Curve, Interpolation, Phase, Ramp, Sine, Spike, Step, Trace, played, validate},
+    time::SECOND,
     units::RATE_PER_SEC_MAX,
 };
 
@@ -79,6 +80,9 @@ pub(super) fn of_phase(phase: &Phase, before: f64) -> Result<Lines, &'static str
     if lasts == 0 {
         return Err("a phase must last longer than nothing");
     }
+    if lasts > validate::LENGTH_MAX.0 {
+        return Err("lasts longer than 7 days");
+    }
     let lines = shape(phase, lasts, before)?;
     if lines.iter().any(|line| line.from.max(line.to) > RATE_PER_SEC_MAX) {
         return Err(TOO_HIGH);
@@ -101,6 +105,8 @@ fn shape(phase: &Phase, lasts: u64, before: f64) -> Result<Lines, &'static str> 
         sine(given, lasts)?
     } else if let Some(given) = &phase.curve {
         curve(given)?
+    } else if let Some(given) = &phase.trace {
+        trace(given)?
     } else if phase.sum.is_empty() {
         join(&phase.product, lasts, product)?
     } else {
@@ -217,6 +223,24 @@ fn curve(curve: &Curve) -> Result<Lines, &'static str> {
         // Cut out behind the last point.
         let rate = points.last().map_or(0.0, |last| last.1.0);
         push(&mut lines, Line::flat(0, 1, rate))?;
+    }
+    Ok(lines)
+}
+
+/// The requests of a trace, counted by second.
+fn trace(trace: &Trace) -> Result<Lines, &'static str> {
+    let (Some(data), Some(lasts)) = (&trace.data, trace.lasts()) else {
+        return Err("a trace has no requests");
+    };
+    if lasts > validate::LENGTH_MAX {
+        return Err("a trace lasts longer than 7 days");
+    }
+    let mut lines = Lines::new();
+    for (second, count) in data.by_second(trace.speed).into_iter().enumerate() {
+        let start = second as u64 * SECOND;
+        let end = lasts.0.min(start + SECOND);
+        let rate = count as f64 * SECOND as f64 / (end - start) as f64;
+        push(&mut lines, Line::flat(start, end, rate))?;
     }
     Ok(lines)
 }

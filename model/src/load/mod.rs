@@ -11,8 +11,10 @@ mod schedule;
 mod share;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use lines::{CHORD_ERROR, LINES_MAX, TURN_CHORDS};
 pub use profile::Profile;
 pub use schedule::{Arrival, Schedule};
 pub use share::Share;
+pub use watch::{ArrivalCounts, GAP_BINS, Watch};

@@ -2,9 +2,12 @@
 
 use alloc::vec::Vec;
 
-use super::lines::{self, LINES_MAX, Line};
+use super::{
+    lines::{self, LINES_MAX, Line},
+    schedule::Player,
+};
 use crate::{
-    spec::Traffic,
+    spec::{Phase, Traffic},
     time::{Nanos, SECOND},
 };
 
@@ -13,10 +16,23 @@ use crate::{
 ///
 /// Symbols: `t` seconds from the start of the traffic, `r` requests per second, `n` expected
 /// requests until `t` (the integral of `r`).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Profile {
-    phases: Vec<(Nanos, Nanos)>,
+    phases: Vec<Span>,
     pieces: Vec<Piece>,
+    /// How many kinds of requests its traces have.
+    kinds: u32,
+}
+
+/// A phase.
+#[derive(Clone, Debug)]
+struct Span {
+    start: Nanos,
+    end: Nanos,
+    /// Index of the piece behind its last one.
+    pieces: usize,
+    /// Where its requests come from, if not from the arrival process.
+    trace: Option<Player>,
 }
 
 /// A straight line; nanoseconds from the start of the traffic.
@@ -44,8 +60,10 @@ impl Piece {
         (self.rate_start + self.rate_end) / 2.0 * self.lasts()
     }
 
-    fn expected_until(&self, into: f64) -> f64 {
-        (self.rate_start + self.slope() * into / 2.0) * into
+    /// Requests expected until `at`, those before the piece included.
+    fn until(&self, at: Nanos) -> f64 {
+        let into = seconds(at.0.min(self.end).saturating_sub(self.start));
+        self.expected_before + (self.rate_start + self.slope() * into / 2.0) * into
     }
 
     /// Seconds into the piece at which `n` requests are expected in it. The form of the quadratic
@@ -53,6 +71,9 @@ impl Piece {
     pub(super) fn inverse(&self, n: f64) -> f64 {
         if n <= 0.0 {
             return 0.0;
+        }
+        if self.rate_start == self.rate_end {
+            return (n / self.rate_start).min(self.lasts());
         }
         let discriminant = self.rate_start * self.rate_start + 2.0 * self.slope() * n;
         let root = libm::sqrt(discriminant.max(0.0));
@@ -71,7 +92,7 @@ impl Profile {
     /// The first phase whose keys make no shape (its index and what is wrong).
     pub fn new(traffic: &Traffic) -> Result<Self, (usize, &'static str)> {
         let mut profile =
-            Self { phases: Vec::with_capacity(traffic.phases.len()), pieces: Vec::new() };
+            Self { phases: Vec::with_capacity(traffic.phases.len()), pieces: Vec::new(), kinds: 0 };
         let mut rate = 0.0;
         for (index, phase) in traffic.phases.iter().enumerate() {
             let lines = lines::of_phase(phase, rate).map_err(|problem| (index, problem))?;
@@ -79,12 +100,12 @@ impl Profile {
                 return Err((index, lines::TOO_MANY));
             }
             rate = lines.last().map_or(rate, |line| line.to);
-            profile.add(&lines);
+            profile.add(phase, &lines);
         }
         Ok(profile)
     }
 
-    fn add(&mut self, lines: &[Line]) {
+    fn add(&mut self, of: &Phase, lines: &[Line]) {
         let begin = self.lasts();
         let phase = self.phases.len() as u16;
         let mut expected = self.expected();
@@ -100,11 +121,29 @@ impl Profile {
             expected += piece.expected();
             self.pieces.push(piece);
         }
-        self.phases.push((begin, begin + Nanos(lines.last().map_or(0, |line| line.end))));
+        let end = begin + Nanos(lines.last().map_or(0, |line| line.end));
+        let trace = of.trace.as_ref().and_then(|trace| {
+            let scale = of.scale.unwrap_or(1.0);
+            let player = Player::new(trace, scale, (begin, end), phase, self.kinds)?;
+            self.kinds += trace.data.as_ref().map_or(0, |data| data.kinds.len() as u32);
+            Some(player)
+        });
+        self.phases.push(Span { start: begin, end, pieces: self.pieces.len(), trace });
     }
 
     pub(super) fn piece(&self, index: usize) -> Option<&Piece> {
         self.pieces.get(index)
+    }
+
+    /// What plays a phase, if it is a trace, and the index of the first piece behind it.
+    pub(super) fn trace(&self, phase: u16) -> Option<(&Player, usize)> {
+        let span = self.phases.get(usize::from(phase))?;
+        Some((span.trace.as_ref()?, span.pieces))
+    }
+
+    /// Whether requests of the phase come from a trace.
+    pub fn is_trace(&self, phase: u16) -> bool {
+        self.trace(phase).is_some()
     }
 
     /// Index of the piece that `at` lies in; that of the last one from its end on.
@@ -114,12 +153,12 @@ impl Profile {
 
     /// Begin and end of each phase, from the start of the traffic.
     pub fn phases(&self) -> impl Iterator<Item = (Nanos, Nanos)> {
-        self.phases.iter().copied()
+        self.phases.iter().map(|span| (span.start, span.end))
     }
 
     /// How long the traffic lasts.
     pub fn lasts(&self) -> Nanos {
-        self.phases.last().map_or(Nanos::ZERO, |last| last.1)
+        self.phases.last().map_or(Nanos::ZERO, |last| last.end)
     }
 
     /// Requests per second at `at`; at a boundary, those of the piece that begins.
@@ -136,10 +175,19 @@ impl Profile {
 
     /// Requests expected until `at`.
     pub fn expected_until(&self, at: Nanos) -> f64 {
-        self.piece(self.index(at)).map_or(0.0, |piece| {
-            let into = seconds(at.0.min(piece.end).saturating_sub(piece.start));
-            piece.expected_before + piece.expected_until(into)
-        })
+        self.piece(self.index(at)).map_or(0.0, |piece| piece.until(at))
+    }
+
+    /// As [`Self::expected_until`], for instants that ascend: `cursor` (0 at first) remembers where
+    /// the last one was. One before that is found too, but not as fast.
+    pub fn expected_from(&self, cursor: &mut usize, at: Nanos) -> f64 {
+        if self.piece(*cursor).is_some_and(|piece| piece.start > at.0) {
+            *cursor = self.index(at);
+        }
+        while self.piece(*cursor + 1).is_some_and(|next| next.start <= at.0) {
+            *cursor += 1;
+        }
+        self.piece(*cursor).map_or(0.0, |piece| piece.until(at))
     }
 
     /// Requests expected in all.

@@ -1,6 +1,7 @@
 //! Rates, arrivals and shares.
 
 mod shapes;
+mod traces;
 
 use super::*;
 use crate::{

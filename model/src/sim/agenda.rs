@@ -67,27 +67,48 @@ impl From<Pick> for Which {
     }
 }
 
-/// The agenda.
+/// An attempt's end to come: when, order of planning, number and version.
+type End = (Timestamp, u64, u32, u32);
+
+/// The agenda. Ends of attempts are most of it, and so have a heap of their own, of small entries.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Agenda {
-    heap: BinaryHeap<Reverse<(Timestamp, u64, What)>>,
+    ends: BinaryHeap<Reverse<End>>,
+    others: BinaryHeap<Reverse<(Timestamp, u64, What)>>,
     planned: u64,
 }
 
 impl Agenda {
     pub(super) fn plan(&mut self, at: Timestamp, what: What) {
-        self.heap.push(Reverse((at, self.planned, what)));
+        let order = self.planned;
         self.planned += 1;
-    }
-
-    pub(super) fn next(&self) -> Option<Timestamp> {
-        self.heap.peek().map(|Reverse((at, ..))| *at)
-    }
-
-    pub(super) fn take(&mut self, now: Timestamp) -> Option<What> {
-        if self.next()? > now {
-            return None;
+        match what {
+            What::Ending(attempt, version) => {
+                self.ends.push(Reverse((at, order, attempt, version)));
+            }
+            what => self.others.push(Reverse((at, order, what))),
         }
-        self.heap.pop().map(|Reverse((.., what))| what)
+    }
+
+    pub(super) fn next(&self) -> Timestamp {
+        let end = self.ends.peek().map_or(Timestamp::MAX, |Reverse((at, ..))| *at);
+        let other = self.others.peek().map_or(Timestamp::MAX, |Reverse((at, ..))| *at);
+        end.min(other)
+    }
+
+    /// The first of what is due at `now`, which is [`Self::next`].
+    pub(super) fn take(&mut self, now: Timestamp) -> Option<What> {
+        let end = self.ends.peek().map(|Reverse((at, order, ..))| (*at, *order));
+        let other = self.others.peek().map(|Reverse((at, order, _))| (*at, *order));
+        let is_end = match (end, other) {
+            (Some(end), Some(other)) => end < other,
+            (end, _) => end.is_some(),
+        };
+        if is_end {
+            let Reverse((at, _, attempt, version)) = self.ends.pop()?;
+            debug_assert!(at <= now);
+            return Some(What::Ending(attempt, version));
+        }
+        self.others.pop().map(|Reverse((.., what))| what)
     }
 }

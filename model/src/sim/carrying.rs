@@ -183,7 +183,7 @@ impl Sim<'_> {
             _ => return,
         }
         for (slot, mut attempt) in self.attempts_at(container) {
-            attempt.left = Some(attempt.ending.at.since(now));
+            self.client.left.insert(slot, attempt.ending.at.since(now));
             self.stall(&mut attempt);
             self.replan(slot, attempt);
         }
@@ -194,7 +194,8 @@ impl Sim<'_> {
         attempt.ending.at = attempt.deadline;
         attempt.ending.outcome = Outcome::Timeout;
         attempt.ending.hop = None;
-        if let (Some(_), Some(up)) = (attempt.worker, &attempt.up) {
+        let up = attempt.up.and_then(|up| self.client.ups.get(up));
+        if let (Some(_), Some(up)) = (attempt.worker, up) {
             let gives_up = up.started + self.run.scenario.path.response_timeout;
             self.answer_itself(attempt, gives_up, crate::outcome::HopError::Timeout);
         }
@@ -212,8 +213,9 @@ impl Sim<'_> {
         self.emit(Source::Harness, kind);
         for (slot, mut attempt) in self.attempts_at(container) {
             let ways = Nanos(self.network().0 * if attempt.worker.is_some() { 2 } else { 1 });
+            let left = self.client.left.remove(&slot);
             let Some(replica) = self.replica(container.pod, container.restarts) else { return };
-            attempt.ending.at = match attempt.left.take() {
+            attempt.ending.at = match left {
                 Some(left) => now + left,
                 None => match replica.take_again(now) {
                     Some((at, is_refusal)) => {

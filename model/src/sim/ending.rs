@@ -20,6 +20,9 @@ impl Sim<'_> {
             return;
         }
         let Some(attempt) = self.client.attempts.remove(slot) else { return };
+        if !self.client.left.is_empty() {
+            self.client.left.remove(&slot);
+        }
         self.leave_pod(&attempt);
         let Attempt { request, sent, ending, .. } = attempt;
         let times = Times { scheduled: request.scheduled, sent, ended: self.now };
@@ -57,7 +60,7 @@ impl Sim<'_> {
             .pod
             .and_then(|pod| self.replica(pod, attempt.restarts))
             .is_some_and(|replica| replica.announces_close() || replica.is_dead());
-        if let Some(up) = &attempt.up {
+        if let Some(up) = attempt.up.and_then(|up| self.client.ups.remove(up)) {
             let keeps = self.run.scenario.path.keep_alive && is_by_pod && !closes;
             if keeps && let Some(worker) = self.workers.get_mut(up.conn.consumer as usize) {
                 let served = up.conn.served + 1;
@@ -211,12 +214,13 @@ impl Sim<'_> {
     }
 
     fn hop(&self, attempt: &Attempt, worker: u32, pod: Option<alloc::string::String>) -> Hop {
-        let started = attempt.up.as_ref().map_or(attempt.sent, |up| up.started);
+        let up = attempt.up.and_then(|up| self.client.ups.get(up));
+        let started = up.map_or(attempt.sent, |up| up.started);
         Hop {
             consumer: worker,
             error: attempt.ending.hop,
             pod,
-            connection: attempt.up.map(|up| Connection {
+            connection: up.map(|up| Connection {
                 id: up.conn.id,
                 opened: up.conn.opened,
                 served: up.conn.served,
@@ -224,7 +228,7 @@ impl Sim<'_> {
             }),
             started,
             ended: Timestamp(attempt.ending.at.0.saturating_sub(self.network().0)),
-            tries: u32::from(attempt.up.is_some()),
+            tries: u32::from(up.is_some()),
         }
     }
 }

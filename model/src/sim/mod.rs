@@ -183,6 +183,8 @@ struct Kinds {
     /// Up to which draw each is chosen.
     until: Vec<f64>,
     timeouts: Vec<Nanos>,
+    /// Of those that a trace names.
+    timeout: Nanos,
     stream: Stream,
 }
 
@@ -251,7 +253,7 @@ impl<'a> Sim<'a> {
             self.emit(Source::Proxy, EventKind::ProxyStarted { address });
         }
         loop {
-            let agenda = self.agenda.next().unwrap_or(Timestamp::MAX);
+            let agenda = self.agenda.next();
             let arrival = self.arrival();
             if self.control_at <= agenda && self.control_at <= arrival {
                 self.now = self.control_at;
@@ -430,12 +432,22 @@ impl Kinds {
         let mut kinds = Self {
             until: until.collect(),
             timeouts: timeouts.collect(),
+            timeout: traffic.timeout,
             stream: Stream::new(scenario.seed, "request-kinds/0"),
         };
         if kinds.timeouts.is_empty() {
             kinds.timeouts.push(traffic.timeout);
         }
         kinds
+    }
+
+    /// The kinds of traces come after those of the scenario.
+    fn of_trace(&self, kind: u32) -> u16 {
+        (self.timeouts.len() as u32 + kind) as u16
+    }
+
+    fn timeout(&self, kind: u16) -> Nanos {
+        self.timeouts.get(usize::from(kind)).copied().unwrap_or(self.timeout)
     }
 
     fn draw(&mut self) -> u16 {

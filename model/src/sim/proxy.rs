@@ -27,12 +27,14 @@ impl Sim<'_> {
         attempt.restarts = self.restarts(pod);
         match self.idle_upstream(worker, pod, comes) {
             Some((conn, Kept::Closing(at))) => {
-                attempt.up = Some(Up { conn, started: comes, idle: comes.since(conn.idle_since) });
+                let idle = comes.since(conn.idle_since);
+                attempt.up = Some(self.client.ups.insert(Up { conn, started: comes, idle }));
                 let sees = (at + self.network()).max(comes);
                 self.answer_itself(attempt, sees, HopError::Eof);
             }
             Some((conn, _)) => {
-                attempt.up = Some(Up { conn, started: comes, idle: comes.since(conn.idle_since) });
+                let idle = comes.since(conn.idle_since);
+                attempt.up = Some(self.client.ups.insert(Up { conn, started: comes, idle }));
                 let at_pod = comes + self.network();
                 self.upstream(attempt, pod, at_pod, comes);
             }
@@ -74,7 +76,8 @@ impl Sim<'_> {
             served: 0,
             idle_since: now,
         };
-        attempt.up = Some(Up { conn, started: now, idle: Nanos::ZERO });
+        let up = Up { conn, started: now, idle: Nanos::ZERO };
+        attempt.up = Some(self.client.ups.insert(up));
         match self.door(pod) {
             Door::Closed => {
                 let sees = now + network + network;

@@ -11,7 +11,7 @@ use crate::{
     cluster::ContainerId,
     event::LifecyclePhase,
     rng::Stream,
-    spec::{Misbehaviour, Service, Simulation},
+    spec::{Misbehaviour, Sampler, Service, Simulation},
     time::{Nanos, Timestamp},
 };
 
@@ -120,6 +120,7 @@ pub(super) struct Replica {
     pub(super) container: ContainerId,
     service: Service,
     misbehave: Vec<Misbehaviour>,
+    waits: Sampler,
     latency: Stream,
     cpu: Cpu,
     /// When each worker is free, where their number is bounded.
@@ -161,6 +162,7 @@ impl Replica {
         let mut replica = Self {
             container,
             cpu: Cpu::new(now, simulation.cores, limit),
+            waits: service.latency.sampler(),
             service,
             misbehave,
             latency,
@@ -288,7 +290,7 @@ impl Replica {
     }
 
     fn work(&mut self, now: Timestamp) -> Timestamp {
-        let mut wait = self.service.latency.sample(&mut self.latency);
+        let mut wait = self.waits.sample(&mut self.latency);
         let is_cold = self.has(Misbehaviour::ColdStart) && self.taken <= COLD_REQUESTS;
         let is_warming = self.has(Misbehaviour::ReadyBeforeWarm) && now < self.warm_at;
         if is_cold || is_warming {

@@ -55,13 +55,16 @@ impl Sim<'_> {
         self.next = self.schedule.next();
         self.observer.owed(self.now, arrival.phase);
         self.client.owed += 1;
-        let kind = self.kinds.draw();
+        let kind = match arrival.kind {
+            Some(kind) => self.kinds.of_trace(kind),
+            None => self.kinds.draw(),
+        };
         let request =
             Request { number: arrival.number, phase: arrival.phase, kind, scheduled: self.now };
         if self.client.waiting.is_empty() && self.send(request) {
             return;
         }
-        let timeout = self.kinds.timeouts[usize::from(kind)];
+        let timeout = self.kinds.timeout(kind);
         self.client.waiting.push_back(request);
         self.agenda.plan(self.now + timeout, What::Waited);
     }
@@ -69,7 +72,7 @@ impl Sim<'_> {
     /// Gives up those that have waited for as long as they may.
     pub(super) fn give_up_waiting(&mut self) {
         while let Some(request) = self.client.waiting.front().copied() {
-            if request.scheduled + self.kinds.timeouts[usize::from(request.kind)] > self.now {
+            if request.scheduled + self.kinds.timeout(request.kind) > self.now {
                 return;
             }
             self.client.waiting.pop_front();
@@ -219,7 +222,7 @@ impl Sim<'_> {
 
     /// An attempt that gets no answer, as long as nothing else is known.
     fn attempt(&self, request: Request, conn: u32) -> Attempt {
-        let deadline = self.now + self.kinds.timeouts[usize::from(request.kind)];
+        let deadline = self.now + self.kinds.timeout(request.kind);
         Attempt {
             request,
             sent: self.now,
@@ -232,7 +235,6 @@ impl Sim<'_> {
             came: None,
             ending: Ending { at: deadline, outcome: Outcome::Timeout, hop: None },
             deadline,
-            left: None,
             version: 0,
             is_refusal: false,
         }

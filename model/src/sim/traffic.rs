@@ -1,6 +1,9 @@
 //! The client's side: connections and attempts as data. What happens to them is in the engine.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
 
 use crate::{
     outcome::{HopError, Outcome},
@@ -100,8 +103,8 @@ pub(super) struct Attempt {
     pub(super) conn: u32,
     /// Its connection was idle for so long.
     pub(super) idle: Nanos,
-    /// The proxy's connection to the pod.
-    pub(super) up: Option<Up>,
+    /// The proxy's connection to the pod: its number in [`Client::ups`].
+    pub(super) up: Option<u32>,
     /// The proxy's worker that has it.
     pub(super) worker: Option<u32>,
     /// The pod that it is at, or was meant for.
@@ -112,8 +115,6 @@ pub(super) struct Attempt {
     pub(super) ending: Ending,
     /// When its client gives up.
     pub(super) deadline: Timestamp,
-    /// How much was left to do when the pod was frozen.
-    pub(super) left: Option<Nanos>,
     /// Counts the changes of `ending`: older news of it are stale.
     pub(super) version: u32,
     pub(super) is_refusal: bool,
@@ -143,6 +144,10 @@ pub(super) struct Client {
     /// takes them.
     pub(super) idle: VecDeque<u32>,
     pub(super) attempts: Slab<Attempt>,
+    /// What proxies use of their connections to pods.
+    pub(super) ups: Slab<Up>,
+    /// By attempt: how much was left to do when its pod was frozen.
+    pub(super) left: BTreeMap<u32, Nanos>,
     pub(super) waiting: VecDeque<Request>,
     pub(super) next_client: u32,
     pub(super) next_conn: u64,

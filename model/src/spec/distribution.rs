@@ -30,6 +30,46 @@ pub enum Distribution {
     },
 }
 
+/// A distribution, prepared for draws.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sampler {
+    /// Always the same.
+    Fixed(Nanos),
+    /// Uniform: the least, and how many there are from it on. Nanoseconds.
+    Uniform {
+        /// The least.
+        low: u64,
+        /// How many.
+        width: u64,
+    },
+    /// Exponential.
+    Exponential {
+        /// Nanoseconds.
+        mean: f64,
+    },
+    /// Lognormal.
+    Lognormal {
+        /// Nanoseconds.
+        median: f64,
+        /// Of the logarithm.
+        sigma: f64,
+    },
+}
+
+impl Sampler {
+    /// One draw.
+    pub fn sample(&self, stream: &mut Stream) -> Nanos {
+        match *self {
+            Self::Fixed(span) => span,
+            Self::Uniform { low, width } => Nanos(low + stream.below(width)),
+            Self::Exponential { mean } => Nanos((mean * stream.exponential()) as u64),
+            Self::Lognormal { median, sigma } => {
+                Nanos((median * libm::exp(sigma * stream.normal())) as u64)
+            }
+        }
+    }
+}
+
 /// The standard normal's 99th percentile.
 const NORMAL_P99: f64 = 2.326_347_874_040_841;
 
@@ -42,16 +82,22 @@ impl Default for Distribution {
 impl Distribution {
     /// One draw.
     pub fn sample(&self, stream: &mut Stream) -> Nanos {
+        self.sampler().sample(stream)
+    }
+
+    /// For many draws: what is the same for all of them is calculated once.
+    pub fn sampler(&self) -> Sampler {
         match self {
-            Self::Fixed(span) => *span,
-            Self::Uniform(low, high) => {
-                Nanos(low.0 + stream.below(high.0.saturating_sub(low.0).saturating_add(1)))
-            }
-            Self::Exponential { mean } => Nanos((mean.0 as f64 * stream.exponential()) as u64),
-            Self::Lognormal { median, p99 } => {
-                let sigma = libm::log(p99.0 as f64 / median.0 as f64) / NORMAL_P99;
-                Nanos((median.0 as f64 * libm::exp(sigma * stream.normal())) as u64)
-            }
+            Self::Fixed(span) => Sampler::Fixed(*span),
+            Self::Uniform(low, high) => Sampler::Uniform {
+                low: low.0,
+                width: high.0.saturating_sub(low.0).saturating_add(1),
+            },
+            Self::Exponential { mean } => Sampler::Exponential { mean: mean.0 as f64 },
+            Self::Lognormal { median, p99 } => Sampler::Lognormal {
+                median: median.0 as f64,
+                sigma: libm::log(p99.0 as f64 / median.0 as f64) / NORMAL_P99,
+            },
         }
     }
 

@@ -12,6 +12,7 @@ mod objective;
 mod shape;
 mod simulation;
 mod target;
+mod trace;
 mod traffic;
 pub mod validate;
 mod workload;
@@ -36,7 +37,7 @@ pub use deployment::{
     PodTemplate, Port, Probe, ResourceList, Resources, RollingUpdate, SleepAction, Strategy,
     StrategyType, TcpSocketAction,
 };
-pub use distribution::Distribution;
+pub use distribution::{Distribution, Sampler};
 pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};
 pub use objective::{Bound, BoundOp, Measure, Objective};
 pub use shape::{
@@ -45,6 +46,9 @@ pub use shape::{
 };
 pub use simulation::Simulation;
 pub use target::{Dependency, DisruptionBudget, Drain, Misbehaviour, Service, Target};
+pub use trace::{
+    TRACE_KINDS_MAX, TRACE_REQUESTS_MAX, Trace, TraceBuilder, TraceData, TraceError, TraceIter,
+};
 pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Saturate, Traffic};
 
 pub use workload::Workload;

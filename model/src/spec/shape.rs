@@ -5,10 +5,11 @@ use alloc::{string::String, vec::Vec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{TRACE_KINDS_MAX, Trace};
 use crate::{time::Nanos, units::RatePerSec};
 
 /// One shape of the rate over time: exactly one of `hold`, `ramp`, `step`, `spike`, `sine`,
-/// `curve`, `sum` and `product`.
+/// `curve`, `trace`, `sum` and `product`.
 ///
 /// The parts of a sum or a product are shapes of the same kind, without a name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,13 +43,17 @@ pub struct Phase {
     /// A rate given point by point.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub curve: Option<Curve>,
+    /// Single requests at given instants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
     /// Shapes whose rates are added up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sum: Vec<Phase>,
     /// Shapes whose rates are multiplied: one in requests per second, the others as plain factors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub product: Vec<Phase>,
-    /// A factor for the shape's rate; 1 if not given.
+    /// A factor for the shape's rate; 1 if not given. Of a trace with 0.5 every second request is
+    /// played, with 2 every one twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
     /// For a part of a sum or product: when it begins, from the beginning of the whole. Until then
@@ -126,6 +131,19 @@ pub struct Sine {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Curve {
+    /// A file of comma-separated values, a point a line, in place of `points`; a path from the
+    /// scenario file. The harness reads it into `points`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The file's column of times; the first one if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+    /// The file's column of rates; the second one if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
+    /// The span that the file's numbers are counts in; a second if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per: Option<Nanos>,
     /// The points, ascending in time: `[[0s, 20/s], [10m, 80/s]]`. Two at least.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<CurvePoint>,
@@ -201,6 +219,7 @@ impl Phase {
             ("spike", self.spike.is_some()),
             ("sine", self.sine.is_some()),
             ("curve", self.curve.is_some()),
+            ("trace", self.trace.is_some()),
             ("sum", !self.sum.is_empty()),
             ("product", !self.product.is_empty()),
         ];
@@ -235,7 +254,8 @@ impl Phase {
             let (begin, end) = curve.cut()?;
             Some(played(Nanos(end.0.saturating_sub(begin.0)), curve.speed))
         };
-        self.over.or_else(step).or_else(spike).or_else(curve).or_else(longest)
+        let trace = || self.trace.as_ref().and_then(Trace::lasts);
+        self.over.or_else(step).or_else(spike).or_else(curve).or_else(trace).or_else(longest)
     }
 }
 
@@ -253,7 +273,7 @@ pub const SPEED_MAX: f64 = 1e9;
 pub const SCALE_MAX: f64 = 1e9;
 
 const NONE: &str = "has no shape; a phase is either {hold: 50/s, for: 20s} or {ramp: {to: 200/s}, \
-                    over: 5s} or one of step, spike, sine, curve, sum and product";
+                    over: 5s} or one of step, spike, sine, curve, trace, sum and product";
 
 /// What is wrong with a shape: the key within it that it is about (empty for the whole), and what
 /// to write instead.
@@ -274,6 +294,7 @@ impl Phase {
             .or_else(|| self.spike.as_ref().and_then(Spike::fault))
             .or_else(|| self.sine.as_ref().and_then(Sine::fault))
             .or_else(|| self.curve.as_ref().and_then(Curve::fault))
+            .or_else(|| self.trace.as_ref().and_then(Trace::fault))
             .or_else(|| if is_part { None } else { self.length_fault() })
     }
 
@@ -292,6 +313,9 @@ impl Phase {
         }
         if !is_part && self.parts() > PARTS_MAX {
             return Some(("", "has more than 64 parts in all"));
+        }
+        if is_part && self.trace.is_some() {
+            return Some(("trace", "is no rate, and so no part of a sum or product"));
         }
         if is_part {
             let name = self.name.as_ref();
@@ -346,10 +370,43 @@ impl Sine {
     }
 }
 
+fn is_bad_speed(speed: Option<f64>) -> bool {
+    speed.is_some_and(|speed| !(1.0 / SPEED_MAX..=SPEED_MAX).contains(&speed))
+}
+
+impl Trace {
+    fn fault(&self) -> Option<ShapeFault> {
+        if is_bad_speed(self.speed) {
+            return Some(("trace.speed", "must be a number between 1e-9 and 1e9"));
+        }
+        if self.digits.is_some_and(|digits| !(1..=9).contains(&digits)) {
+            return Some(("trace.digits", "must lie between 1 and 9"));
+        }
+        if self.path.is_none() && (self.method.is_some() || self.body.is_some()) {
+            return Some(("trace.path", "must be there if `method` or `body` is"));
+        }
+        let Some(data) = &self.data else {
+            return Some(("trace.file", "was not read, so that nothing is known of its requests"));
+        };
+        if data.requests == 0 || self.lasts() == Some(Nanos::ZERO) {
+            return Some(("trace", "has no request between `from` and `until`"));
+        }
+        (data.kinds.len() > TRACE_KINDS_MAX)
+            .then_some(("trace", "has more than 1000 different requests; round their `digits`"))
+    }
+}
+
 impl Curve {
     fn fault(&self) -> Option<ShapeFault> {
+        let of_file = self.time.is_some() || self.rate.is_some() || self.per.is_some();
+        if self.file.is_none() && of_file {
+            return Some(("curve", "has `time`, `rate` or `per`, which tell of a `file`"));
+        }
+        if self.per == Some(Nanos::ZERO) {
+            return Some(("curve.per", "must be above zero"));
+        }
         if self.points.len() < 2 {
-            return Some(("curve", "needs two `points` at least: [[0s, 20/s], [10m, 80/s]]"));
+            return Some(("curve", "needs two `points` at least, or a `file` of them"));
         }
         if self.points.len() > CURVE_POINTS_MAX {
             return Some(("curve.points", "are more than 100000; make the curve coarser"));
@@ -357,7 +414,7 @@ impl Curve {
         if self.points.windows(2).any(|pair| pair[1].0 <= pair[0].0) {
             return Some(("curve.points", "do not ascend in time"));
         }
-        if self.speed.is_some_and(|speed| !(1.0 / SPEED_MAX..=SPEED_MAX).contains(&speed)) {
+        if is_bad_speed(self.speed) {
             return Some(("curve.speed", "must be a number between 1e-9 and 1e9"));
         }
         let is_empty = self.cut().is_none_or(|(begin, end)| begin >= end);

@@ -36,6 +36,7 @@ use highwater_model::spec::{Generators, KillSignal, PathKind, Scenario, ServiceT
 
 use super::{Backend, BackendError, Control, Ended};
 use crate::{
+    generator,
     plan::{Plan, PlanError},
     record::{BackendKind, Sink},
 };
@@ -139,6 +140,9 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
             "a ClusterIP answers only within the cluster; use path.serviceType: NodePort, or \
              path.url",
         );
+    }
+    if !is_local && let Some(problem) = generator::too_long(scenario) {
+        return Some(problem);
     }
     if path.kind == PathKind::L7 && target.workload.is_some() && path.url.is_none() {
         return found(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use highwater_model::{
+    load::Arrival,
     outcome::{Failure, Outcome, OutcomeGroup},
     time::{Nanos, Timestamp},
 };
@@ -26,7 +27,12 @@ impl Engine {
             self.next = self.next_arrival();
             self.recorder.owed(scheduled, arrival.phase);
             self.counts.owed += 1;
-            let kind = request::choose(&self.config.kinds, &mut self.kind_stream);
+            self.watches[0].see(self.config.schedule.profile(), arrival, arrival.at);
+            let own = request::own_kinds(&self.config.traffic);
+            let kind = match arrival.kind {
+                Some(kind) => own as u16 + kind as u16,
+                None => request::choose(&self.config.kinds[..own], &mut self.kind_stream),
+            };
             let waiting = Waiting { number: arrival.number, phase: arrival.phase, kind, scheduled };
             if !self.waiting.is_empty() || !self.send(waiting) {
                 self.waiting.push_back(waiting);
@@ -43,7 +49,7 @@ impl Engine {
         if self.open >= u64::from(self.config.traffic.max_connections) {
             return false;
         }
-        self.open_and_send(request);
+        self.open_and_send(request, self.now());
         true
     }
 
@@ -51,7 +57,7 @@ impl Engine {
     pub(super) fn send_now(&mut self, request: Waiting, now: Timestamp) {
         match self.take_idle() {
             Some(slot) => self.send_on(slot, request, now),
-            None => self.open_and_send(request),
+            None => self.open_and_send(request, now),
         }
     }
 
@@ -65,11 +71,24 @@ impl Engine {
     }
 
     pub(super) fn began(&mut self, slot: usize, request: Waiting, now: Timestamp) {
-        self.counts.sent += 1;
+        self.note_sent(request, now);
         self.in_flight += 1;
         let kind = usize::from(request.kind);
         let at = now + self.config.kinds[kind].timeout;
         self.deadlines[kind].push_back(Deadline { at, slot, number: request.number });
+    }
+
+    /// Counts a request as sent at `now`.
+    fn note_sent(&mut self, request: Waiting, now: Timestamp) {
+        self.counts.sent += 1;
+        match self.counts.sent_in.last_mut() {
+            Some((second, n)) if *second == now.second() => *n += 1,
+            _ => self.counts.sent_in.push((now.second(), 1)),
+        }
+        let start = self.config.start;
+        let Waiting { number, phase, scheduled, .. } = request;
+        let planned = Arrival { at: scheduled.since(start), phase, number, kind: None };
+        self.watches[1].see(self.config.schedule.profile(), planned, now.since(start));
     }
 
     pub(super) fn take_idle(&mut self) -> Option<usize> {
@@ -82,8 +101,7 @@ impl Engine {
         None
     }
 
-    pub(super) fn open_and_send(&mut self, request: Waiting) {
-        let now = self.now();
+    fn open_and_send(&mut self, request: Waiting, now: Timestamp) {
         let (pod, client, address) = match self.choose_address() {
             Ok(chosen) => chosen,
             Err(client) => return self.no_endpoint(request, client, now),
@@ -165,7 +183,7 @@ impl Engine {
         if outcome.group() == OutcomeGroup::Unsent {
             self.recorder.unsent(outcome, request.phase, request.scheduled);
         } else {
-            self.counts.sent += 1;
+            self.note_sent(request, now);
             self.recorder.ended(outcome, request.phase, times);
         }
         self.recorder.failure(Failure {

@@ -5,7 +5,7 @@
 use super::{
     super::html::writer::escape,
     canvas::{self, Anchor, Canvas, FINENESS, Label, text_width},
-    model::{Band, ChartModel, Ink, Panel},
+    model::{Band, ChartModel, Ink, Panel, ValuePanel},
     panels::{NOTE, Plot, TICK, draw_lanes, draw_values, fit},
 };
 
@@ -21,6 +21,8 @@ const ACTION_ROW: f64 = 14.0;
 const ACTION_ROWS_MAX: usize = 6;
 /// Above each panel: its title and legend.
 const HEAD: f64 = 34.0;
+/// Below a panel: what the autoscaler decided.
+const DECISION_ROW: f64 = 10.0;
 /// Gaps narrower than this have no lines at their ends.
 const GAP_EDGES: f64 = 8.0;
 /// Below the last panel: the axis.
@@ -77,7 +79,7 @@ pub fn draw(model: &ChartModel) -> Result<Svg, DrawError> {
             Panel::Lanes(panel) => draw_lanes(&mut canvas, plot, panel),
         }
         frame.draw_marks(&mut canvas, model, plot);
-        top += HEAD + height(panel);
+        top += HEAD + height(panel) + below(panel);
     }
     frame.draw_front(&mut canvas, model, &rows);
     canvas.finish().map_err(|reason| DrawError { reason })?;
@@ -88,6 +90,15 @@ fn height(panel: &Panel) -> f64 {
     match panel {
         Panel::Values(panel) => f64::from(panel.height),
         Panel::Lanes(panel) => f64::from(panel.pitch) * panel.lanes.len() as f64,
+    }
+}
+
+/// Room below a panel for what is written there.
+fn below(panel: &Panel) -> f64 {
+    let is_labelled = |panel: &ValuePanel| panel.decisions.iter().any(|one| !one.label.is_empty());
+    match panel {
+        Panel::Values(panel) if is_labelled(panel) => DECISION_ROW,
+        Panel::Values(_) | Panel::Lanes(_) => 0.0,
     }
 }
 
@@ -127,7 +138,8 @@ impl Frame {
         let rows = last_row.map_or(0.0, |row| (row + 1) as f64);
         let phases = if model.phases.is_empty() { 0.0 } else { PHASE_ROW };
         let top = phases + rows * ACTION_ROW;
-        let panels: f64 = model.panels.iter().map(|panel| HEAD + height(panel)).sum();
+        let panels: f64 =
+            model.panels.iter().map(|panel| HEAD + height(panel) + below(panel)).sum();
         Self {
             width: LEFT + columns + RIGHT,
             height: top + panels + FOOT,

@@ -15,6 +15,8 @@ use crate::{
 
 /// More rows than this of a table are not listed.
 const ROWS_MAX: usize = 200;
+/// A longer table of decisions is folded: what follows it should be found.
+const ROWS_SHOWN: usize = 15;
 
 /// All of it; nothing without an autoscaler and off a cluster.
 pub(super) fn scaling(html: &mut Html, analysis: &Analysis) {
@@ -54,12 +56,18 @@ fn decisions(html: &mut Html, decisions: &[Decision]) {
     if decisions.is_empty() {
         return;
     }
+    let is_folded = decisions.len() > ROWS_SHOWN;
+    if is_folded {
+        html.put("<details><summary>", figures::counted(decisions.len() as u64, "decision"), "")
+            .lit(", each with its reason</summary>\n");
+    }
     html.lit("<div class=\"scroll\"><table class=\"wide\"><thead><tr><th scope=\"col\" class=\"num\">At</th><th scope=\"col\" class=\"num\">Replicas</th><th scope=\"col\">Why, in the autoscaler’s words</th><th scope=\"col\">Metrics at that instant</th><th scope=\"col\">Conditions that changed</th><th scope=\"col\">Held back</th></tr></thead><tbody>\n");
     for decision in decisions.iter().take(ROWS_MAX) {
         self::decision(html, decision);
     }
     html.lit("</tbody></table></div>\n");
     more(html, decisions.len());
+    html.lit(if is_folded { "</details>\n" } else { "" });
 }
 
 fn decision(html: &mut Html, decision: &Decision) {

@@ -9,11 +9,12 @@ use alloc::{
 };
 
 use super::{
-    CONNECTIONS_MAX, GENERATORS_MAX, LENGTH_MAX, Problems, REQUESTS_MAX, THREADS_MAX, check_name,
+    CONNECTIONS_MAX, ENTRIES_MAX, GENERATORS_MAX, LENGTH_MAX, Problems, REQUESTS_MAX, THREADS_MAX,
+    check_name,
 };
 use crate::{
     load::Profile,
-    spec::{Generators, Header, Phase, RequestKind, Traffic},
+    spec::{Generators, Header, Phase, RequestKind, TRACE_REQUESTS_MAX, Traffic},
     time::Nanos,
 };
 
@@ -23,6 +24,10 @@ const LINE_BYTES_MAX: usize = 8 << 10;
 const HEADERS_BYTES_MAX: usize = 16 << 10;
 /// The longest body, sent or expected; it is held in memory once per kind.
 const BODY_BYTES_MAX: usize = 1 << 20;
+/// The most points of all curves: the first line of a record holds them.
+const POINTS_MAX: usize = 200_000;
+/// The most kinds of requests of all traces.
+const TRACED_KINDS_MAX: usize = 20_000;
 /// How many levels of parts a phase may have.
 const PARTS_DEEP_MAX: usize = 8;
 /// The headers that the load engine writes itself.
@@ -107,6 +112,7 @@ fn check_phases(found: &mut Problems, traffic: &Traffic) {
         }
         check_shape(found, &path, phase, PARTS_DEEP_MAX);
     }
+    check_data(found, traffic);
     let are_sound = found.0.len() == before;
     let mut seen = BTreeSet::new();
     for (index, name) in phase_names(traffic).into_iter().enumerate() {
@@ -135,6 +141,30 @@ fn check_phases(found: &mut Problems, traffic: &Traffic) {
     }
 }
 
+/// What was read from files, or written as points, of all phases together.
+fn check_data(found: &mut Problems, traffic: &Traffic) {
+    let points: usize = traffic.phases.iter().map(curve_points).sum();
+    if points > POINTS_MAX {
+        let message = format!("have curves of {points} points; {POINTS_MAX} in all are the most");
+        found.add("traffic.phases", message);
+    }
+    let data = traffic.phases.iter().filter_map(|phase| phase.trace.as_ref()?.data.as_ref());
+    let (kinds, requests) =
+        data.fold((0, 0), |sum, data| (sum.0 + data.kinds.len(), sum.1 + data.requests));
+    if kinds > TRACED_KINDS_MAX || requests > TRACE_REQUESTS_MAX {
+        let message = format!(
+            "have traces of {requests} requests of {kinds} kinds; {TRACE_REQUESTS_MAX} of \
+             {TRACED_KINDS_MAX} in all are the most"
+        );
+        found.add("traffic.phases", message);
+    }
+}
+
+fn curve_points(phase: &Phase) -> usize {
+    let own = phase.curve.as_ref().map_or(0, |curve| curve.points.len());
+    own + phase.sum.iter().chain(&phase.product).map(curve_points).sum::<usize>()
+}
+
 /// A phase, or (below the top) a part of one; `deep`: how many levels of parts it may have.
 fn check_shape(found: &mut Problems, path: &str, phase: &Phase, deep: usize) {
     if let Some((key, problem)) = phase.fault(deep < PARTS_DEEP_MAX) {
@@ -147,6 +177,11 @@ fn check_shape(found: &mut Problems, path: &str, phase: &Phase, deep: usize) {
     }
     if let Some(at) = phase.at {
         found.check_span(format!("{path}.at"), at);
+    }
+    if let Some(data) = phase.trace.as_ref().and_then(|trace| trace.data.as_ref()) {
+        for (index, request) in data.kinds.iter().enumerate().take(ENTRIES_MAX) {
+            check_request(found, &format!("{path}.trace.data.kinds[{index}]"), request);
+        }
     }
     for (key, parts) in [("sum", &phase.sum), ("product", &phase.product)] {
         for (index, part) in parts.iter().enumerate() {

@@ -39,7 +39,7 @@ impl Rates {
                 }
             }
         }
-        let latency = second.latency.as_ref().map(|latency| latency.value_at_quantile(0.99));
+        let latency = second.latency_p99();
         self.0.insert(second.thread, (rate, latency));
         progress.rate = self.0.values().map(|(rate, _)| rate).sum();
         progress.latency_p99 = self.0.values().filter_map(|(_, latency)| *latency).max();
