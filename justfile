@@ -99,7 +99,7 @@ matrix TIMES="5":
 anti-patterns:
     cargo test --locked -p highwater --test matrix docs -- --ignored
 
-# The correct service in 260 transitions on each of the four paths, by every event: nothing lost (10 minutes)
+# The correct service in 260 transitions on each of the four paths, by every event: nothing lost (13 minutes)
 [group('long')]
 transitions:
     #!/usr/bin/env bash
