@@ -561,7 +561,7 @@ fn a_closed_loop_sends_on_each_connection_as_soon_as_it_has_an_answer() {
         let most = u64::from(connections) * 26;
         assert!((u64::from(connections)..=most).contains(&seen.owed), "{} owed", seen.owed);
         assert!(seen.latency.min() >= 20_000_000 - 100_000, "{}", seen.latency.min());
-        assert_eq!(seen.lag.max(), seen.lag.min(), "nothing is late in a closed loop");
+        assert!(seen.lag.max() < hist::LOWEST_NS, "nothing is late in a closed loop");
     }
 }
 

@@ -123,7 +123,10 @@ fn without_any_endpoint_what_took_all_of_them_is_the_cause() {
         ("it is unready, and runs", unready(running(), 5_000), 6_000, Cause::NoReadyEndpoint),
         (
             "one crashed, the other's probe had it killed",
-            kill(beside(crashed(), 4_000), 5_000, "b"),
+            kill(beside(running(), 4_000), 5_000, "b")
+                .exited(5_000, 139, None)
+                .at(5_500, EventKind::PodUnready { pod: "a".into(), reason: "".into() })
+                .at(5_500, EventKind::PodUnready { pod: "b".into(), reason: "".into() }),
             6_000,
             Cause::NoReadyEndpoint,
         ),
