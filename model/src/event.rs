@@ -2,6 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -532,14 +533,61 @@ pub enum DeleteReason {
     Unknown,
 }
 
-/// A signal of the termination sequence or of a `kill`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A signal of the termination sequence or of a `kill`. All but SIGKILL ask to end; what a program
+/// makes of each is its own affair.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Signal {
-    /// Asks to end.
+    /// The default.
     Sigterm,
     /// Ends at once.
     Sigkill,
+    /// As Ctrl-C.
+    Sigint,
+    /// Asks nginx to finish its requests first.
+    Sigquit,
+    /// The terminal is gone.
+    Sighup,
+    /// The program's own.
+    Sigusr1,
+    /// The program's own.
+    Sigusr2,
+    /// Asks Apache's httpd to finish its requests first.
+    Sigwinch,
+}
+
+impl Signal {
+    /// The name, as in `SIGTERM`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sigterm => "SIGTERM",
+            Self::Sigkill => "SIGKILL",
+            Self::Sigint => "SIGINT",
+            Self::Sigquit => "SIGQUIT",
+            Self::Sighup => "SIGHUP",
+            Self::Sigusr1 => "SIGUSR1",
+            Self::Sigusr2 => "SIGUSR2",
+            Self::Sigwinch => "SIGWINCH",
+        }
+    }
+
+    /// The number that a parent sees of a process that it ended, on Linux for x86 and ARM.
+    ///
+    /// *Source*: signal(7).
+    pub const fn number(self) -> i32 {
+        match self {
+            Self::Sighup => 1,
+            Self::Sigint => 2,
+            Self::Sigquit => 3,
+            Self::Sigkill => 9,
+            Self::Sigusr1 => 10,
+            Self::Sigusr2 => 12,
+            Self::Sigterm => 15,
+            Self::Sigwinch => 28,
+        }
+    }
 }
 
 /// What the target says of itself, in the words of its JSON lines.

@@ -133,12 +133,9 @@ impl Pods {
     /// Sends a signal; without effect on containers that have ended.
     pub(super) async fn signal(&mut self, container: ContainerId, signal: Signal) {
         let Some(running) = self.running.get_mut(&container) else { return };
-        let word: &[u8] = match signal {
-            Signal::Sigterm => b"TERM\n",
-            Signal::Sigkill => b"KILL\n",
-        };
+        let order = format!("{}\n", signal.name());
         // A shim that is gone has told of the container's end.
-        let _ = running.orders.write_all(word).await;
+        let _ = running.orders.write_all(order.as_bytes()).await;
     }
 
     /// Forgets the containers of a pod that is gone; whatever is left of them is killed.
