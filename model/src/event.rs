@@ -2,6 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -532,11 +533,14 @@ pub enum DeleteReason {
     Unknown,
 }
 
-/// A signal of the termination sequence, of a `kill` or of a `freeze`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A signal of the termination sequence, of a `kill` or of a `freeze`. What a program makes of those
+/// that can be caught is its own affair.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Signal {
-    /// Asks to end.
+    /// The default.
     Sigterm,
     /// Ends at once.
     Sigkill,
@@ -544,7 +548,7 @@ pub enum Signal {
     Sigint,
     /// As a terminal that is gone.
     Sighup,
-    /// As Ctrl-\.
+    /// As Ctrl-\; asks nginx to finish its requests first.
     Sigquit,
     /// As `abort`.
     Sigabrt,
@@ -552,6 +556,8 @@ pub enum Signal {
     Sigusr1,
     /// The program's own meaning.
     Sigusr2,
+    /// Asks Apache's httpd to finish its requests first.
+    Sigwinch,
     /// Freezes.
     Sigstop,
     /// Thaws.
@@ -559,19 +565,39 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// The name without `SIG`, as `kill` takes it.
-    pub const fn short_name(self) -> &'static str {
+    /// The name, as in `SIGTERM`.
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Sigterm => "TERM",
-            Self::Sigkill => "KILL",
-            Self::Sigint => "INT",
-            Self::Sighup => "HUP",
-            Self::Sigquit => "QUIT",
-            Self::Sigabrt => "ABRT",
-            Self::Sigusr1 => "USR1",
-            Self::Sigusr2 => "USR2",
-            Self::Sigstop => "STOP",
-            Self::Sigcont => "CONT",
+            Self::Sigterm => "SIGTERM",
+            Self::Sigkill => "SIGKILL",
+            Self::Sigint => "SIGINT",
+            Self::Sighup => "SIGHUP",
+            Self::Sigquit => "SIGQUIT",
+            Self::Sigabrt => "SIGABRT",
+            Self::Sigusr1 => "SIGUSR1",
+            Self::Sigusr2 => "SIGUSR2",
+            Self::Sigwinch => "SIGWINCH",
+            Self::Sigstop => "SIGSTOP",
+            Self::Sigcont => "SIGCONT",
+        }
+    }
+
+    /// The number that a parent sees of a process that it ended, on Linux for x86 and ARM.
+    ///
+    /// *Source*: signal(7).
+    pub const fn number(self) -> i32 {
+        match self {
+            Self::Sighup => 1,
+            Self::Sigint => 2,
+            Self::Sigquit => 3,
+            Self::Sigabrt => 6,
+            Self::Sigkill => 9,
+            Self::Sigusr1 => 10,
+            Self::Sigusr2 => 12,
+            Self::Sigterm => 15,
+            Self::Sigcont => 18,
+            Self::Sigstop => 19,
+            Self::Sigwinch => 28,
         }
     }
 }

@@ -85,6 +85,10 @@ impl Engine {
             Some((second, n)) if *second == now.second() => *n += 1,
             _ => self.counts.sent_in.push((now.second(), 1)),
         }
+        if self.closed.is_some() {
+            // It owes when it sends; there is no process that it would follow.
+            return;
+        }
         let start = self.config.start;
         let Waiting { number, phase, scheduled, .. } = request;
         let planned = Arrival { at: scheduled.since(start), phase, number, kind: None };
