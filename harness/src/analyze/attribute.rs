@@ -127,6 +127,9 @@ pub fn attribute<'a>(
     let hidden = Hidden { rules, offers, way };
     let mut all: Vec<_> = cases.into_iter().map(|case| attributed(case, &hidden)).collect();
     hidden.explain_rest(&mut all);
+    if way == Way::Proxy {
+        slow::explain_crossed(&mut all, lives);
+    }
     all
 }
 
