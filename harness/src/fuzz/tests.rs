@@ -75,7 +75,8 @@ fn place(rng: &mut Stream, bytes: &[u8]) -> usize {
 
 fn range(rng: &mut Stream, bytes: &[u8]) -> std::ops::Range<usize> {
     let from = place(rng, bytes);
-    let length = rng.below(1 << rng.below(10)) as usize;
+    let bits = rng.below(10);
+    let length = rng.below(1 << bits) as usize;
     from..(from + length).min(bytes.len())
 }
 
