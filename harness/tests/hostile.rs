@@ -343,13 +343,11 @@ fn with_hardly_any_descriptors_no_run_begins() {
     if !can("prlimit --nofile=64:64 true") {
         return;
     }
-    for limit in [4, 8, 12, 16, 20] {
-        let scenario = SHORT.replace("deployment: {", "deployment: {progressDeadlineSeconds: 3, ");
-        let lab = Lab::new(&scenario);
+    for limit in [8, 16, 40] {
+        let lab = Lab::new(SHORT);
         let done = lab.within(&format!("exec prlimit --nofile={limit}:{limit}"));
-        assert!(!done.printed.contains("panicked"), "{limit}: {}", done.printed);
-        assert!(!done.printed.trim().is_empty(), "{limit}: says nothing");
-        assert_ne!(done.code, Some(1), "{limit}: no verdict on the target: {}", done.printed);
+        done.ends_with(3).says("open files");
+        assert!(!lab.path("run").exists(), "{limit}: nothing was begun");
     }
 }
 
@@ -385,7 +383,8 @@ fn a_wall_clock_that_jumps_changes_nothing() {
         let lab = Lab::new(SHORT);
         lab.within(&format!("exec {fake}")).ends_with(0);
         let summary = lab.summary();
-        assert_eq!((summary.requests.ok, summary.requests.failed), (40, 0), "{wall}");
+        let requests = &summary.requests;
+        assert!(requests.owed > 20 && requests.ok == requests.owed, "{wall}: {requests:?}");
         assert!(summary.latency_ms.max < 60_000.0, "{wall}: {:?}", summary.latency_ms);
         let record = record::read(&lab.path("run")).unwrap();
         let mut last = 0;
