@@ -310,6 +310,38 @@ pub enum EventKind {
         /// The try that it left.
         hop: crate::outcome::Hop,
     },
+    /// A proxy sent a request again after an attempt that failed: what its client did not see.
+    Retried {
+        /// How many attempts this stands for; at least 1. The rest describes the first of them.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        n: u64,
+        /// The request's id, if it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<u64>,
+        /// Whether a pod answered a later attempt. The answer may still break, or be no good one:
+        /// then the request is among the failures.
+        rescued: bool,
+        /// The attempt; its `tries` is its place among those of its request, from 1.
+        hop: crate::outcome::Hop,
+    },
+    /// A proxy's worker passes a pod over from now on, as too many attempts there failed
+    /// (`path.passiveHealth`).
+    EndpointEjected {
+        /// The worker.
+        consumer: u32,
+        /// The pod.
+        pod: String,
+        /// How many attempts failed.
+        fails: u32,
+    },
+    /// It passes the pod over no more: an attempt there succeeded. (Of a pod that leaves the
+    /// worker's view meanwhile, the view tells.)
+    EndpointReadmitted {
+        /// The worker.
+        consumer: u32,
+        /// The pod.
+        pod: String,
+    },
     /// What the autoscaler measured, wants and says of itself changed.
     AutoscalerStatus {
         /// Replicas that it saw.
@@ -434,6 +466,15 @@ pub enum EventKind {
         /// In words.
         message: String,
     },
+}
+
+const fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one(n: &u64) -> bool {
+    *n == 1
 }
 
 /// A metric of the autoscaler.

@@ -310,7 +310,7 @@ impl Making<'_> {
             "--workers".into(),
             proxy_workers.to_string(),
         ];
-        args.extend(service::proxy_arguments(&self.scenario.path));
+        args.extend(service::proxy_arguments(&self.scenario.path, self.scenario.seed));
         object(json!({
             "metadata": self.metadata(&self.proxy_name(), Component::Proxy),
             "spec": {

@@ -150,7 +150,8 @@ impl<'a> Driver<'a> {
             rates: Rates::default(),
         };
         if scenario.path.kind == PathKind::L7 {
-            let proxy = Proxy::start(&scenario.path, driver.messages.clone()).await?;
+            let proxy =
+                Proxy::start(&scenario.path, scenario.seed, driver.messages.clone()).await?;
             let address = proxy.address.to_string();
             driver.proxy = Some(proxy);
             driver.emit(driver.clock.now(), Source::Proxy, EventKind::ProxyStarted { address })?;
