@@ -188,7 +188,7 @@ impl Stated {
             return self.noticed(sight, floor);
         }
         let (low, high) = self.bounds(sight, floor);
-        self.estimate(high, (high - low).max(self.from - now))
+        self.estimate(high, (high - low).max(self.from.saturating_sub(now)))
     }
 
     /// The instant of something that a node did and noticed later: the middle of when it can have
@@ -196,7 +196,7 @@ impl Stated {
     pub fn noticed(self, sight: Sight, floor: Timestamp) -> Estimate {
         let (low, high) = self.bounds(sight, floor);
         let off = (high - low) / 2;
-        self.estimate(low + off, off.max(self.from - sight.now.0 as i64))
+        self.estimate(low + off, off.max(self.from.saturating_sub(sight.now.0 as i64)))
     }
 
     /// The instant itself, but not after the observation.
