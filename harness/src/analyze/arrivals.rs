@@ -50,6 +50,10 @@ const DISPLACED_MAX: f64 = 0.01;
 /// Judges the arrivals of a run that came to its end. Not judged are a closed loop, which has no
 /// arrival process, and a record that has no counts of arrivals (of an earlier version).
 pub(super) fn judge(record: &RunRecord, requests: &Requests, judge: &mut Judge) {
+    // In a closed loop the answers say when the next request comes.
+    if record.header.scenario.traffic.saturate.is_some() {
+        return;
+    }
     let counts: Vec<_> =
         record.samples.iter().filter_map(|sample| sample.arrivals.as_deref()).collect();
     let is_whole =

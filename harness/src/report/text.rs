@@ -43,6 +43,9 @@ pub fn render(analysis: &Analysis) -> String {
     if let Some(found) = phrases::findings(analysis) {
         lines.push("found", &clean::line(&found));
     }
+    if let Some(rescued) = phrases::retries(analysis) {
+        lines.push("retries", &clean::line(&rescued));
+    }
     let of = &analysis.latency;
     let latency = [("p50", of.p50), ("p90", of.p90), ("p99", of.p99), ("p99.9", of.p999)]
         .map(|(name, value)| format!("{name} {}", figures::percentile(of, value)));

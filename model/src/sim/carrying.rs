@@ -161,14 +161,11 @@ impl Sim<'_> {
         let Some(replica) = self.replica(container.pod, container.restarts) else { return };
         match signal {
             Signal::Sigterm | Signal::Sigint => replica.terminate(now, &mut acts),
-            Signal::Sigkill => replica.die(now, 128 + 9, &mut acts),
-            Signal::Sighup => replica.die(now, 128 + 1, &mut acts),
-            Signal::Sigquit => replica.die(now, 128 + 3, &mut acts),
-            Signal::Sigabrt => replica.die(now, 128 + 6, &mut acts),
-            Signal::Sigusr1 => replica.die(now, 128 + 10, &mut acts),
-            Signal::Sigusr2 => replica.die(now, 128 + 12, &mut acts),
             Signal::Sigstop => return self.freeze_now(container),
             Signal::Sigcont => return self.thaw(container),
+            // Whoever does not ask for it is not troubled by it.
+            Signal::Sigwinch => {}
+            other => replica.die(now, 128 + other.number(), &mut acts),
         }
         self.do_acts(container, acts);
     }

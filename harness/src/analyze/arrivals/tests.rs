@@ -105,8 +105,9 @@ fn sound_runs_pass_at_every_rate_and_number_of_generators() {
             let of = 1 + (seed % 3) as u32;
             let scenario = scenario(arrivals, rate, seed);
             // A tenth of a millisecond late, and now and then ten.
-            let late =
-                |arrival: &Arrival| if arrival.number % 97 == 0 { 10_000_000 } else { 100_000 };
+            let late = |arrival: &Arrival| {
+                if arrival.number.is_multiple_of(97) { 10_000_000 } else { 100_000 }
+            };
             let audit = audit(&scenario, of, &sent(schedule(&scenario), late));
             assert_eq!(audit.reasons, Vec::<String>::new(), "{arrivals} {seed}: {:?}", audit.facts);
             let facts = if arrivals == "constant" { 2 } else { 4 };

@@ -150,7 +150,8 @@ impl<'a> Driver<'a> {
             rates: Rates::default(),
         };
         if scenario.path.kind == PathKind::L7 {
-            let proxy = Proxy::start(&scenario.path, driver.messages.clone()).await?;
+            let proxy =
+                Proxy::start(&scenario.path, scenario.seed, driver.messages.clone()).await?;
             let address = proxy.address.to_string();
             driver.proxy = Some(proxy);
             driver.emit(driver.clock.now(), Source::Proxy, EventKind::ProxyStarted { address })?;
@@ -214,8 +215,14 @@ impl<'a> Driver<'a> {
         [cluster, autoscaling, action, phase, limit, later].into_iter().flatten().min()
     }
 
-    /// How long to wait for the target: what its own settings may take, and a margin.
+    /// How long to wait for the target: what its own settings may take, and a margin; no longer
+    /// than its progress deadline, after which Kubernetes gives a rollout up as well.
     fn start_time(&self) -> Nanos {
+        let deadline = self.plan.scenario.target.deployment.progress_deadline_seconds;
+        self.usual_start_time().min(Nanos::from_secs(u64::from(deadline)))
+    }
+
+    fn usual_start_time(&self) -> Nanos {
         let template = &self.plan.scenario.target.deployment.template;
         let of = |probe: &Option<Probe>| {
             probe.as_ref().map_or(0, |probe| {
