@@ -166,32 +166,32 @@ fn replay(target: &'static str, mutations: u64) {
 
 #[test]
 fn scenarios() {
-    replay("scenario", 500);
+    replay("scenario", 1_500);
 }
 
 #[test]
 fn records() {
-    replay("record", 300);
+    replay("record", 1_500);
 }
 
 #[test]
 fn responses() {
-    replay("response", 5_000);
+    replay("response", 8_000);
 }
 
 #[test]
 fn hops() {
-    replay("hop", 10_000);
+    replay("hop", 50_000);
 }
 
 #[test]
 fn lines_of_processes() {
-    replay("lines", 3_000);
+    replay("lines", 5_000);
 }
 
 #[test]
 fn frames_of_generators() {
-    replay("frames", 3_000);
+    replay("frames", 10_000);
 }
 
 #[test]

@@ -192,13 +192,14 @@ impl<'a> Driver<'a> {
                         return Ok(reason);
                     }
                 }
-                Some(message) = inbox.recv() => self.message(message).await?,
+                // Before the messages: a target that prints without end must not hold up the rest.
                 () = sleep(wait), if wait.is_some() => self.deadline().await?,
                 _ = ticks.tick() => {
                     self.tell_progress();
                     (control.progress)(&self.progress);
                     self.sink.flush()?;
                 }
+                Some(message) = inbox.recv() => self.message(message).await?,
             }
             self.start_when_ready()?;
         }
@@ -324,6 +325,8 @@ async fn next_update(engine: &mut Option<load::Handle>) -> Option<Update> {
 
 pub(super) async fn sleep(wait: Option<Duration>) {
     match wait {
+        // A timer of no time would be ready a tick later, and be forgotten by then for a message.
+        Some(Duration::ZERO) => {}
         Some(wait) => tokio::time::sleep(wait).await,
         None => std::future::pending().await,
     }

@@ -176,7 +176,8 @@ impl Stated {
     pub fn holds(self, instant: Timestamp) -> bool {
         let instant = instant.0 as i64;
         let slack = self.uncertainty.0 as i64;
-        instant >= self.from - slack && instant <= self.until + slack + WATCH_DELAY.0 as i64
+        let late = slack.saturating_add(WATCH_DELAY.0 as i64);
+        instant >= self.from.saturating_sub(slack) && instant <= self.until.saturating_add(late)
     }
 
     /// The instant of a write to the API, of which the watch told: the observation's, if the span
