@@ -3,7 +3,7 @@
 //! 1. the model's cluster machine decides: `driver` keeps its clock and carries out its effects
 //! 2. each pod's process lives below a shim that leaves nothing behind: [`shim`]
 //! 3. probes and hooks as a kubelet runs them, the proxy as a process of its own
-//! 4. a target that is only an address has none of these: [`bare`]
+//! 4. a target that is only an address has none of these: `bare`
 
 mod address;
 mod bare;
