@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Change, Counts, Deployment, Reason, ReplicaSet, Shrink};
+use super::{Change, Conflict, Counts, Deployment, Reason, ReplicaSet, Shrink};
 use crate::{cluster::whole_second, time::Timestamp};
 
 impl Deployment {
@@ -15,7 +15,7 @@ impl Deployment {
         now: Timestamp,
         create: bool,
         changes: &mut Vec<Change>,
-    ) -> Option<usize> {
+    ) -> Result<Option<usize>, Conflict> {
         let template = self.wanted.template;
         let is_old = |set: &&ReplicaSet| set.template != template;
         let revision =
@@ -29,27 +29,56 @@ impl Deployment {
                 set.min_ready_seconds = min_ready_seconds;
                 set.generation += u64::from(is_resized);
                 changes.push(Change::Annotated { template });
-                return Some(new);
+                return Ok(Some(new));
             }
             let revision = set.revision;
-            if self.wanted.progress_deadline.is_some() && self.status.progress.is_none() {
-                self.set_progress(Reason::FoundNew, now);
-                self.write_early(changes);
-            } else if self.revision != revision {
-                self.write_early(changes);
-            }
-            self.revision = revision;
-            return Some(new);
+            let is_first =
+                self.wanted.progress_deadline.is_some() && self.status.progress.is_none();
+            self.note_revision(revision, is_first.then_some(Reason::FoundNew), now, changes)?;
+            return Ok(Some(new));
         }
-        create.then(|| self.create_new(now, revision, changes))
+        if !create {
+            return Ok(None);
+        }
+        let new = self.create_new(now, revision, changes);
+        let reason = self.wanted.progress_deadline.map(|_| Reason::Created);
+        self.note_revision(revision, reason, now, changes)?;
+        Ok(Some(new))
+    }
+
+    /// Writes the new ReplicaSet's revision and, if there is one, the reason of its progress into
+    /// the deployment.
+    fn note_revision(
+        &mut self,
+        revision: u32,
+        reason: Option<Reason>,
+        now: Timestamp,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Conflict> {
+        if self.revision == revision && reason.is_none() {
+            return Ok(());
+        }
+        if self.is_stale {
+            return Err(Conflict);
+        }
+        self.revision = revision;
+        if let Some(reason) = reason {
+            self.set_progress(reason, now);
+        }
+        self.write_early(changes);
+        Ok(())
     }
 
     fn create_new(&mut self, now: Timestamp, revision: u32, changes: &mut Vec<Change>) -> usize {
         let (template, replicas) = (self.wanted.template, self.new_size(0));
-        let created = whole_second(now);
+        self.sets_made += 1;
+        self.seen += replicas;
+        let id = self.sets_made;
         self.sets.push(ReplicaSet {
+            id,
             template,
-            created,
+            name: self.wanted.name,
+            created: whole_second(now),
             replicas,
             min_ready_seconds: self.wanted.min_ready_seconds,
             revision,
@@ -60,14 +89,9 @@ impl Deployment {
             status: Counts::default(),
             shrink: Shrink::default(),
         });
-        self.sets.sort_by_key(|set| (set.created, set.template));
+        self.sets.sort_by_key(|set| (set.created, set.name, set.template));
         changes.push(Change::Created { template, replicas });
-        self.revision = revision;
-        if self.wanted.progress_deadline.is_some() {
-            self.set_progress(Reason::Created, now);
-        }
-        self.write_early(changes);
-        self.sets.iter().position(|set| set.template == template).expect("the set was just pushed")
+        self.sets.iter().position(|set| set.id == id).expect("the set was just pushed")
     }
 
     /// Writes the deployment before the end of the sync.
