@@ -175,6 +175,14 @@ fn records() {
 }
 
 #[test]
+fn records_of_the_corpus_come_to_reports() {
+    for bytes in corpus("record") {
+        let record = record::read_from(&bytes[..], Path::new("record.jsonl")).unwrap();
+        analyze::analyze(&record).unwrap();
+    }
+}
+
+#[test]
 fn responses() {
     replay("response", 8_000);
 }
