@@ -282,13 +282,7 @@ mod tests {
     }
 
     fn picks(worker: &Worker, count: usize) -> String {
-        (0..count)
-            .map(|_| {
-                worker
-                    .pick(&[])
-                    .map_or("-".into(), |InFlight(ref endpoint)| endpoint.at.pod.clone())
-            })
-            .collect()
+        (0..count).map(|_| worker.pick(&[]).map_or("-".into(), |to| to.0.at.pod.clone())).collect()
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub fn render(analysis: &Analysis) -> String {
         "transitions",
         &figures::transitions(&analysis.transitions, figures::lost(&analysis.requests)),
     );
-    let told = scaling(&mut lines, analysis);
+    let told = scaling(&mut lines, analysis) + usize::from(!analysis.retries.is_empty());
     // Where there is most to tell, the page is full.
     let room = if analysis.audit.trusted { OBJECTIVES_MAX } else { OBJECTIVES_MAX - told };
     objectives(&mut lines, analysis, room);
