@@ -123,6 +123,18 @@ matrix TIMES="5":
 anti-patterns:
     cargo test --locked -p highwater --test matrix docs -- --ignored
 
+# Needs ../shared/oracle and go. Each round has a fresh seed, which is printed: `.ci/oracle 700 500 SEED` repeats it.
+#
+# More than 1,000,000 syncs of the autoscaler and 10,000 rollouts against Kubernetes' own controllers (30 minutes)
+[group('long')]
+conformance ROUNDS="20":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for ((round = 1; round <= {{ ROUNDS }}; round++)); do
+        echo "round $round of {{ ROUNDS }}"
+        .ci/oracle 700 500
+    done
+
 # The correct service in 260 transitions on each of the four paths, by every event: nothing lost (13 minutes)
 [group('long')]
 transitions:

@@ -31,7 +31,7 @@
 //! - Endpoints that are written in batches, where the EndpointSlice controller comes between
 //!   ReplicaSet and Deployment controller: see [`Compared::of`].
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
 #[path = "rollout/act.rs"]
 mod act;
@@ -154,7 +154,7 @@ fn further_cases_agree_where_they_are_given() {
     let differing: Vec<(&Answer, String)> =
         answers.iter().filter_map(|answer| Some((answer, answer.difference()?))).collect();
     let all = answers.len();
-    println!("{} of {all} rollouts differ", differing.len());
+    eprintln!("{} of {all} rollouts differ", differing.len());
     let others = self::answers("HIGHWATER_ROLLOUT_ORDERS", "HIGHWATER_ROLLOUT_ORDERS_RESULTS");
     if let (None, Ok(path)) = (&others, std::env::var("HIGHWATER_ROLLOUT_DIFFERING")) {
         let cases = differing.iter().flat_map(|(answer, _)| orders::others(&answer.case));
@@ -166,8 +166,8 @@ fn further_cases_agree_where_they_are_given() {
         differing.into_iter().partition(|(answer, _)| orders::are_victims_by_chance(answer));
     let (by_order, wrong): (Vec<_>, Vec<_>) =
         others_left.into_iter().partition(|(answer, _)| orders::is_upstreams(answer, &others));
-    println!("{} of {all} differ in victims that upstream takes by chance", by_chance.len());
-    println!("{} of {all} differ between upstream's own orders", by_order.len());
+    eprintln!("{} of {all} differ in victims that upstream takes by chance", by_chance.len());
+    eprintln!("{} of {all} differ between upstream's own orders", by_order.len());
     let texts = |found: &[(&Answer, String)]| {
         found.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("\n")
     };

@@ -195,9 +195,9 @@ impl Controllers {
         writes: &mut Vec<Write>,
     ) {
         for _ in 0..SYNCS_MAX {
-            let set = self.set_queue.in_hand();
+            let (deployment, set) = self.take();
             let is_set_first = self.turn == Turn::ReplicaSetFirst && set.is_some();
-            if self.deployment_queue.in_hand().is_some() && !is_set_first {
+            if deployment.is_some() && !is_set_first {
                 self.sync_deployment(now, writes);
             } else if let Some(template) = set {
                 self.sync_set(now, template, uid, writes);
@@ -207,6 +207,11 @@ impl Controllers {
             }
         }
         panic!("the controllers do not settle");
+    }
+
+    /// Lets idle workers take a key, as they do after each write. Returns what they have in hand.
+    fn take(&mut self) -> (Option<()>, Option<u32>) {
+        (self.deployment_queue.take(), self.set_queue.take())
     }
 
     fn sync_deployment(&mut self, now: Timestamp, writes: &mut Vec<Write>) {
@@ -228,6 +233,7 @@ impl Controllers {
                 | Change::Removed { template } => self.set_queue.add(template),
                 Change::Status => {}
             }
+            self.take();
             writes.push(Write::Deployment(change));
         }
         match look {
@@ -270,6 +276,7 @@ impl Controllers {
             Some(Difference::Delete { victims, by_chance }) => {
                 for pod in victims {
                     let is_gone = self.delete(now, pod);
+                    self.take();
                     let shrink = set.shrink;
                     writes.push(Write::PodDeleted { pod, shrink, is_gone, by_chance });
                 }

@@ -1,7 +1,7 @@
 //! A controller's work queue with its one worker.
 //!
-//! The worker takes a key as soon as there is one, and then waits for its turn. A key that is added
-//! again before its work is done is worked on once more afterwards.
+//! The worker takes a key and then waits for its turn. A key that is added again before its work is
+//! done is worked on once more afterwards; one that is added again before it is taken is not.
 //!
 //! *Source*: client-go v0.35, `util/workqueue/{queue,delaying_queue,default_rate_limiters}.go`. What
 //! becomes due at the same instant comes in the order of a binary heap as Go's `container/heap`
@@ -51,8 +51,14 @@ impl<K: Copy + Ord> Queue<K> {
         }
     }
 
-    /// What the worker has in hand.
-    pub(super) fn in_hand(&self) -> Option<K> {
+    /// Lets the worker take a key, if it has none. Returns what it has in hand.
+    pub(super) fn take(&mut self) -> Option<K> {
+        if self.in_hand.is_none() {
+            self.in_hand = self.queued.pop_front();
+            if let Some(key) = self.in_hand {
+                self.dirty.remove(&key);
+            }
+        }
         self.in_hand
     }
 
@@ -60,7 +66,6 @@ impl<K: Copy + Ord> Queue<K> {
     pub(super) fn add(&mut self, key: K) {
         if self.dirty.insert(key) && self.in_hand != Some(key) {
             self.queued.push_back(key);
-            self.take();
         }
     }
 
@@ -103,7 +108,6 @@ impl<K: Copy + Ord> Queue<K> {
         if self.dirty.contains(&key) {
             self.queued.push_back(key);
         }
-        self.take();
     }
 
     /// Adds what has become due.
@@ -116,15 +120,6 @@ impl<K: Copy + Ord> Queue<K> {
     /// When the next key becomes due.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         self.later.0.first().map(|&(at, _)| at)
-    }
-
-    fn take(&mut self) {
-        if self.in_hand.is_none() {
-            self.in_hand = self.queued.pop_front();
-            if let Some(key) = self.in_hand {
-                self.dirty.remove(&key);
-            }
-        }
     }
 }
 
@@ -196,7 +191,7 @@ mod tests {
 
     fn work_off(queue: &mut Queue<u32>) -> Vec<u32> {
         let mut done = Vec::new();
-        while let Some(key) = queue.in_hand() {
+        while let Some(key) = queue.take() {
             done.push(key);
             queue.done();
         }
@@ -206,7 +201,11 @@ mod tests {
     #[test]
     fn a_key_is_worked_on_again_if_it_is_added_while_in_hand() {
         let mut queue = Queue::new();
-        for key in [1, 2, 2, 1, 1, 3] {
+        for key in [1, 2, 1] {
+            queue.add(key);
+        }
+        assert_eq!(queue.take(), Some(1));
+        for key in [2, 1, 1, 3] {
             queue.add(key);
         }
         assert_eq!(work_off(&mut queue), [1, 2, 3, 1]);
@@ -221,7 +220,7 @@ mod tests {
         queue.add_after(at(0), 2, Nanos::from_millis(15));
         assert_eq!(queue.next_deadline(), Some(at(10)));
         queue.fire(at(9));
-        assert_eq!(queue.in_hand(), None);
+        assert_eq!(queue.take(), None);
         queue.fire(at(40));
         assert_eq!(work_off(&mut queue), [1, 2]);
         assert_eq!(queue.next_deadline(), None);
