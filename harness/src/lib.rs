@@ -10,6 +10,8 @@ pub mod cli;
 pub mod clock;
 pub mod doctor;
 pub mod fidelity;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod generator;
 pub mod http1;
 pub mod image;

@@ -43,6 +43,9 @@ pub fn render(analysis: &Analysis) -> String {
     if let Some(found) = phrases::findings(analysis) {
         lines.push("found", &clean::line(&found));
     }
+    if let Some(rescued) = phrases::retries(analysis) {
+        lines.push("retries", &clean::line(&rescued));
+    }
     let of = &analysis.latency;
     let latency = [("p50", of.p50), ("p90", of.p90), ("p99", of.p99), ("p99.9", of.p999)]
         .map(|(name, value)| format!("{name} {}", figures::percentile(of, value)));
@@ -51,7 +54,7 @@ pub fn render(analysis: &Analysis) -> String {
         "transitions",
         &figures::transitions(&analysis.transitions, figures::lost(&analysis.requests)),
     );
-    let told = scaling(&mut lines, analysis);
+    let told = scaling(&mut lines, analysis) + usize::from(!analysis.retries.is_empty());
     // Where there is most to tell, the page is full.
     let room = if analysis.audit.trusted { OBJECTIVES_MAX } else { OBJECTIVES_MAX - told };
     objectives(&mut lines, analysis, room);

@@ -4,9 +4,9 @@
 //! from a [`World`], writes the scale through it, and returns what it did and why.
 //!
 //! 1. what a pass reads, and how the metrics APIs answer: [`world`]
-//! 2. which pods count, and how many replicas one metric asks for: [`calculator`], [`totals`]
-//! 3. several metrics, of which the largest wins: [`combine`]
-//! 4. stabilisation windows, rate policies, bounds: [`normalize`], [`behavior`]
+//! 2. which pods count, and how many replicas one metric asks for: `calculator`, `totals`
+//! 3. several metrics, of which the largest wins: `combine`
+//! 4. stabilisation windows, rate policies, bounds: `normalize`, `behavior`
 //! 5. conditions, events and errors, in the words that `kubectl describe hpa` shows: [`words`]
 //!
 //! *Source*: kubernetes `pkg/controller/podautoscaler` (v1.35); `shared/facts/hpa-semantics.md`.
