@@ -102,6 +102,9 @@ fn losses(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
 
 /// What went wrong with pods, whether it lost a request or not.
 fn retries(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
+    if let Some(pods) = phrases::passed_over(analysis) {
+        writeln!(out, "**Passed over by the proxy for failures:** {pods}.\n")?;
+    }
     let Some(told) = phrases::retries(analysis) else { return Ok(()) };
     writeln!(out, "**Retries:** {}.\n", escape(&told))?;
     if analysis.retries.by_cause.is_empty() {

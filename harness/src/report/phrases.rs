@@ -27,7 +27,7 @@ pub fn findings(analysis: &Analysis) -> Option<String> {
     (!told.is_empty()).then(|| told.join("; "))
 }
 
-/// What a proxy's retries hid and whom it passed over: `3 requests were rescued by a retry:
+/// What a proxy's retries hid: `3 requests were rescued by a retry:
 /// termination race 3`; `None` if nothing.
 pub fn retries(analysis: &Analysis) -> Option<String> {
     let retries = &analysis.retries;
@@ -51,12 +51,16 @@ pub fn retries(analysis: &Analysis) -> Option<String> {
         let retries = if further == 1 { "retry" } else { "retries" };
         parts.push(format!("{} further {retries} did not decide", figures::count(further)));
     }
-    if retries.ejections > 0 {
-        let pods = figures::counted(retries.ejected.len() as u64, "pod");
-        let times = figures::counted(retries.ejections, "time");
-        parts.push(format!("{pods} passed over for failures, {times}"));
-    }
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Whom the proxy passed over for failures: `2 pods, 5 times`; `None` if nobody.
+pub fn passed_over(analysis: &Analysis) -> Option<String> {
+    let retries = &analysis.retries;
+    (retries.ejections > 0).then(|| {
+        let pods = figures::counted(retries.ejected.len() as u64, "pod");
+        format!("{pods}, {}", figures::counted(retries.ejections, "time"))
+    })
 }
 
 /// What the autoscaler decided: `5 decisions: 4 up, 1 down; 2 held back by a limit`; `None`

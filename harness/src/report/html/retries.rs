@@ -1,4 +1,4 @@
-//! What the proxy's retries hid.
+//! What the proxy's retries and its passive health hid.
 
 use super::{
     super::{figures, phrases},
@@ -6,10 +6,19 @@ use super::{
 };
 use crate::analyze::{Analysis, Loss};
 
-/// Requests that a retry rescued, by what would have lost them; nothing without retries.
+/// Requests that a retry rescued, by what would have lost them, and whom the proxy passed over;
+/// nothing if there were neither.
 pub(super) fn retries(html: &mut Html, analysis: &Analysis) {
-    let Some(told) = phrases::retries(analysis) else { return };
-    html.put("<section id=\"retries\"><h2>What retries hid</h2>\n<p>", told, ".</p>\n");
+    if analysis.retries.is_empty() {
+        return;
+    }
+    html.lit("<section id=\"retries\"><h2>What the proxy hid</h2>\n");
+    if let Some(told) = phrases::retries(analysis) {
+        html.put("<p>", told, ".</p>\n");
+    }
+    if let Some(pods) = phrases::passed_over(analysis) {
+        html.put("<p>Passed over for failures: ", pods, ".</p>\n");
+    }
     if !analysis.retries.by_cause.is_empty() {
         html.lit("<p class=\"muted\">Without the proxy's retries each of these would have been lost, by the cause that its first attempt met. A POST is not sent twice, and a pod that is alone leaves nobody to turn to.</p>\n");
         table(html, &analysis.retries.by_cause);

@@ -33,7 +33,7 @@ fn every_report_tells_what_retries_hid_and_by_which_cause() {
     for report in [&page, &markdown, &text] {
         assert!(report.contains(&told), "{told}: {report}");
         assert!(report.contains("3 further retries did not decide"), "{report}");
-        assert!(report.contains("2 pods passed over for failures, 5 times"), "{report}");
+        assert!(report.contains("2 pods, 5 times"), "{report}");
     }
     for loss in causes {
         let title = loss.cause.title();
