@@ -292,13 +292,10 @@ pub fn main() -> ExitCode {
             print(&lines.collect::<String>())
         }
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "highwater",
-                &mut std::io::stdout(),
-            );
-            ExitCode::SUCCESS
+            // Into memory first: what it writes to must not fail.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "highwater", &mut script);
+            print(&String::from_utf8_lossy(&script))
         }
         Command::Fidelity(args) => ExitCode::from(fidelity::main(&args)),
         Command::TargetService(args) => target_service::main_with(*args),
@@ -353,10 +350,9 @@ fn print(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints an error to stderr.
-#[expect(clippy::print_stderr, reason = "this is where errors go")]
+/// Prints an error to stderr; where nobody reads it, the exit code still tells.
 pub(crate) fn complain(error: impl std::fmt::Display) {
-    eprintln!("highwater: {error}");
+    let _ = writeln!(std::io::stderr().lock(), "highwater: {error}");
 }
 
 fn report_again(args: &ReportArgs) -> u8 {

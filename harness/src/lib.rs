@@ -11,6 +11,8 @@ pub mod clock;
 pub mod doctor;
 pub mod explain;
 pub mod fidelity;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod generator;
 pub mod http1;
 pub mod image;

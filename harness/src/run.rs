@@ -55,6 +55,10 @@ pub fn run(args: &RunArgs) -> u8 {
         Err(error) => return bad_input(error),
     };
     limits::raise_descriptors();
+    if let Err(error) = limits::check_descriptors() {
+        cli::complain(error);
+        return cli::NOT_CARRIED_OUT;
+    }
     let mut backend: Box<dyn Backend> = match args.backend {
         BackendArg::Local => Box::new(Local::default()),
         BackendArg::Kube => Box::new(Kube::new(args.kube.options())),

@@ -78,7 +78,8 @@ fn run(traffic: &Traffic, clock: RunClock, start: Timestamp, address: SocketAddr
                     second.windows.into_iter().flat_map(|(_, _, part)| part.outcomes)
                 {
                     assert_eq!(outcome, Outcome::Ok, "{:?}", second.failures.first());
-                    let [latency, service, lag] = *part.times.unwrap();
+                    let times = part.times.unwrap();
+                    let [latency, service, lag] = &*times;
                     seen.latency.add(latency).unwrap();
                     seen.service.add(service).unwrap();
                     seen.lag.add(lag).unwrap();

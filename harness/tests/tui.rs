@@ -5,10 +5,11 @@
 use std::{
     fs::File,
     io::{Read as _, Write as _},
+    num::NonZero,
     os::{fd::OwnedFd, unix::process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::mpsc::{Receiver, channel},
     time::Duration,
 };
 
@@ -96,7 +97,8 @@ impl Session {
                 }
             }
         });
-        let screen = vt100::Parser::new(SIZE.0, SIZE.1, 200);
+        let [rows, columns] = [SIZE.0, SIZE.1].map(|n| NonZero::new(n).unwrap());
+        let screen = vt100::Parser::new(rows, columns, 200);
         Self { folder, child, keyboard, written, screen, terminal, before }
     }
 
@@ -139,11 +141,8 @@ impl Session {
         self.until("the summary is told", |screen| {
             !screen.alternate_screen() && screen.contents().contains("report.html")
         });
-        loop {
-            match self.written.recv_timeout(Duration::from_millis(200)) {
-                Ok(bytes) => self.screen.process(&bytes),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
+        while let Ok(bytes) = self.written.recv_timeout(Duration::from_millis(200)) {
+            self.screen.process(&bytes);
         }
         let screen = self.screen.screen();
         assert!(!screen.alternate_screen() && !screen.hide_cursor(), "{}", screen.contents());

@@ -2,6 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -309,6 +310,38 @@ pub enum EventKind {
         /// The try that it left.
         hop: crate::outcome::Hop,
     },
+    /// A proxy sent a request again after an attempt that failed: what its client did not see.
+    Retried {
+        /// How many attempts this stands for; at least 1. The rest describes the first of them.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        n: u64,
+        /// The request's id, if it has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<u64>,
+        /// Whether a pod answered a later attempt. The answer may still break, or be no good one:
+        /// then the request is among the failures.
+        rescued: bool,
+        /// The attempt; its `tries` is its place among those of its request, from 1.
+        hop: crate::outcome::Hop,
+    },
+    /// A proxy's worker passes a pod over from now on, as too many attempts there failed
+    /// (`path.passiveHealth`).
+    EndpointEjected {
+        /// The worker.
+        consumer: u32,
+        /// The pod.
+        pod: String,
+        /// How many attempts failed.
+        fails: u32,
+    },
+    /// It passes the pod over no more: an attempt there succeeded. (Of a pod that leaves the
+    /// worker's view meanwhile, the view tells.)
+    EndpointReadmitted {
+        /// The worker.
+        consumer: u32,
+        /// The pod.
+        pod: String,
+    },
     /// What the autoscaler measured, wants and says of itself changed.
     AutoscalerStatus {
         /// Replicas that it saw.
@@ -435,6 +468,15 @@ pub enum EventKind {
     },
 }
 
+const fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one(n: &u64) -> bool {
+    *n == 1
+}
+
 /// A metric of the autoscaler.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -532,11 +574,14 @@ pub enum DeleteReason {
     Unknown,
 }
 
-/// A signal of the termination sequence, of a `kill` or of a `freeze`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A signal of the termination sequence, of a `kill` or of a `freeze`. What a program makes of those
+/// that can be caught is its own affair.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Signal {
-    /// Asks to end.
+    /// The default.
     Sigterm,
     /// Ends at once.
     Sigkill,
@@ -544,7 +589,7 @@ pub enum Signal {
     Sigint,
     /// As a terminal that is gone.
     Sighup,
-    /// As Ctrl-\.
+    /// As Ctrl-\; asks nginx to finish its requests first.
     Sigquit,
     /// As `abort`.
     Sigabrt,
@@ -552,6 +597,8 @@ pub enum Signal {
     Sigusr1,
     /// The program's own meaning.
     Sigusr2,
+    /// Asks Apache's httpd to finish its requests first.
+    Sigwinch,
     /// Freezes.
     Sigstop,
     /// Thaws.
@@ -559,19 +606,39 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// The name without `SIG`, as `kill` takes it.
-    pub const fn short_name(self) -> &'static str {
+    /// The name, as in `SIGTERM`.
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Sigterm => "TERM",
-            Self::Sigkill => "KILL",
-            Self::Sigint => "INT",
-            Self::Sighup => "HUP",
-            Self::Sigquit => "QUIT",
-            Self::Sigabrt => "ABRT",
-            Self::Sigusr1 => "USR1",
-            Self::Sigusr2 => "USR2",
-            Self::Sigstop => "STOP",
-            Self::Sigcont => "CONT",
+            Self::Sigterm => "SIGTERM",
+            Self::Sigkill => "SIGKILL",
+            Self::Sigint => "SIGINT",
+            Self::Sighup => "SIGHUP",
+            Self::Sigquit => "SIGQUIT",
+            Self::Sigabrt => "SIGABRT",
+            Self::Sigusr1 => "SIGUSR1",
+            Self::Sigusr2 => "SIGUSR2",
+            Self::Sigwinch => "SIGWINCH",
+            Self::Sigstop => "SIGSTOP",
+            Self::Sigcont => "SIGCONT",
+        }
+    }
+
+    /// The number that a parent sees of a process that it ended, on Linux for x86 and ARM.
+    ///
+    /// *Source*: signal(7).
+    pub const fn number(self) -> i32 {
+        match self {
+            Self::Sighup => 1,
+            Self::Sigint => 2,
+            Self::Sigquit => 3,
+            Self::Sigabrt => 6,
+            Self::Sigkill => 9,
+            Self::Sigusr1 => 10,
+            Self::Sigusr2 => 12,
+            Self::Sigterm => 15,
+            Self::Sigcont => 18,
+            Self::Sigstop => 19,
+            Self::Sigwinch => 28,
         }
     }
 }

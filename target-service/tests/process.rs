@@ -42,7 +42,7 @@ impl Service {
         let mut child = Command::new(env!("CARGO_BIN_EXE_target-service"))
             // As the downward API gives it.
             .env("POD_NAME", "pod-1")
-            .args(["--host", "127.0.0.1"])
+            .env("HOST", "127.0.0.1")
             .args(["--port", &main.port().to_string(), "--health-port", &health.port().to_string()])
             .args(args)
             .stdout(Stdio::piped())

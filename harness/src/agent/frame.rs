@@ -13,7 +13,7 @@ const SHOWN_BYTES: usize = 60;
 
 /// What came is no line of this protocol, or nothing more comes.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FrameError {
+pub(crate) enum FrameError {
     /// The stream failed.
     #[error("the connection broke: {0}")]
     Io(#[from] io::Error),
@@ -48,7 +48,7 @@ impl FrameError {
 ///
 /// # Errors
 /// [`FrameError::Ended`] at the end of the stream; half a line counts for nothing.
-pub(super) async fn read_line(
+pub(crate) async fn read_line(
     input: &mut (impl AsyncBufRead + Unpin),
     line: &mut Vec<u8>,
 ) -> Result<(), FrameError> {
@@ -75,7 +75,7 @@ pub(super) async fn read_line(
 ///
 /// # Errors
 /// [`FrameError::Malformed`].
-pub(super) fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, FrameError> {
+pub(crate) fn decode<T: DeserializeOwned>(line: &[u8]) -> Result<T, FrameError> {
     serde_json::from_slice(line).map_err(|source| {
         let begin = String::from_utf8_lossy(&line[..line.len().min(SHOWN_BYTES)]);
         let begin = begin.chars().filter(|c| !c.is_control()).collect();

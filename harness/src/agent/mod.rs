@@ -14,7 +14,7 @@
 
 pub mod clock;
 mod door;
-mod frame;
+pub(crate) mod frame;
 pub mod link;
 mod outbox;
 pub mod protocol;

@@ -97,7 +97,7 @@ pub fn text(action: &Action) -> String {
         Action::Rollout(rollout) => rolled(rollout),
         Action::Delete(choice) | Action::Evict(choice) => which(choice.pod).into(),
         Action::Kill(kill) => {
-            format!("SIG{} to {}", kill.signal.signal().short_name(), which(kill.pod))
+            format!("{} to {}", kill.signal.signal().name(), which(kill.pod))
         }
         Action::DrainNode(drain) => {
             let lasts = drain.for_.map(|lasts| format!(", for {lasts}")).unwrap_or_default();

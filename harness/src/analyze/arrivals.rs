@@ -34,7 +34,7 @@ use super::{Requests, audit::Judge};
 use crate::record::{EndReason, RunRecord};
 
 /// The bound of each test's chance to fail a sound run, where counts are exactly chi-square; they
-/// are not quite, and [`tests`] show that a hundred times this holds.
+/// are not quite, and the tests show that a hundred times this holds.
 const FALSE_ALARM: f64 = 1e-9;
 /// The fewest requests that are expected in a span whose count is judged.
 const EXPECTED_MIN: f64 = 50.0;
@@ -47,9 +47,13 @@ const LAG: Nanos = Nanos(100 * MILLISECOND);
 /// The share of requests that may be sent in another second than [`LAG`] explains.
 const DISPLACED_MAX: f64 = 0.01;
 
-/// Judges the arrivals of a run that came to its end; a record that has no counts of them (of an
-/// earlier version) is not judged.
+/// Judges the arrivals of a run that came to its end. Not judged are a closed loop, which has no
+/// arrival process, and a record that has no counts of arrivals (of an earlier version).
 pub(super) fn judge(record: &RunRecord, requests: &Requests, judge: &mut Judge) {
+    // In a closed loop the answers say when the next request comes.
+    if record.header.scenario.traffic.saturate.is_some() {
+        return;
+    }
     let counts: Vec<_> =
         record.samples.iter().filter_map(|sample| sample.arrivals.as_deref()).collect();
     let is_whole =
@@ -58,7 +62,7 @@ pub(super) fn judge(record: &RunRecord, requests: &Requests, judge: &mut Judge) 
     let start = starts.find(|event| matches!(event.kind, EventKind::TrafficStarted));
     let traffic = &record.header.scenario.traffic;
     let (Some(start), Ok(profile), true) = (start, Profile::new(traffic), is_whole) else { return };
-    if counts.is_empty() {
+    if counts.is_empty() || traffic.saturate.is_some() {
         return;
     }
     let scheduled = sum(counts.iter().map(|counts| &counts.scheduled));

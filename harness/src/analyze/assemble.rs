@@ -12,7 +12,7 @@ use super::{
     Analysis, AnalyzeError, Cause, ClosedLoop, Loss, Percentiles, Requests, Timeline, Transitions,
     Verdict,
     actions::actions,
-    attribute::{Attributed, TransitionKind, Way, attribute},
+    attribute::{Attributed, TransitionKind, Way, attribute_both},
     audit,
     autoscaler::autoscaling,
     cluster::cluster,
@@ -21,6 +21,7 @@ use super::{
     objectives::{self, Measured},
     path,
     pods::Lives,
+    retries::{self, Retries},
     scaling::{self, ScaleUp},
     series::{self, Sums},
 };
@@ -33,12 +34,15 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
     check_sums(record, &requests)?;
     let lives = Lives::of(&record.events);
     let way = Way::of(&record.header);
-    let attributed = attribute(&record.failures, &record.events, &lives, way);
+    let kept = retries::hidden(&record.events);
+    let (attributed, kept) = attribute_both(&record.failures, &kept, &record.events, &lives, way);
     let sums = series::sums(record)?;
     let (start, end) = traffic_span(record);
     let send_lag = Percentiles::of(&sums.lag);
     let slowest = sums.service.max();
-    let losses = losses(&attributed, &lives, &record.header, slowest);
+    let explain = |failed: &[Attributed<'_>]| losses(failed, &lives, &record.header, slowest);
+    let retries = retries::retries(&record.events, &kept, &record.failures, explain);
+    let losses = explain(&attributed);
     let unexplained =
         losses.iter().filter(|loss| loss.cause == Cause::Unexplained).map(|loss| loss.count).sum();
     let phases = series::phases(record, &sums, start);
@@ -91,7 +95,7 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
     };
     let pod_hours: f64 = lives.pods.values().map(|life| life.hours(run_end)).sum();
     let closed_loop = closed_loop(record, &requests, end.since(start));
-    let sentence = sentence(&requests, &losses, &transitions, end_reason, record);
+    let sentence = sentence(&requests, (&losses, &retries), &transitions, end_reason, record);
     Ok(Analysis {
         scenario: scenario.name.clone(),
         description: scenario.description.clone(),
@@ -107,6 +111,7 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
         requests,
         losses,
         findings: findings(&record.events, &lives),
+        retries,
         unexplained,
         transitions,
         latency: Percentiles::of(&sums.latency),
@@ -267,7 +272,7 @@ fn binomial_cdf(k: u64, n: u64, p: f64) -> f64 {
 
 fn sentence(
     requests: &Requests,
-    losses: &[Loss],
+    (losses, retries): (&[Loss], &Retries),
     transitions: &Transitions,
     end: Option<EndReason>,
     record: &RunRecord,
@@ -291,6 +296,10 @@ fn sentence(
             transitions.upper_bound95 * 100.0
         )),
         (n, lossy) => text.push_str(&format!(", in {lossy} of {n} pod transitions")),
+    }
+    if retries.rescued > 0 {
+        let rescued = group_digits(retries.rescued);
+        text.push_str(&format!("; retries hid {rescued} more that failed at first"));
     }
     if requests.unsent > 0 {
         text.push_str(&format!("; {} were not sent", group_digits(requests.unsent)));

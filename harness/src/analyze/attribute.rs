@@ -108,6 +108,18 @@ pub fn attribute<'a>(
     lives: &'a Lives,
     way: Way,
 ) -> Vec<Attributed<'a>> {
+    attribute_both(failures, &[], events, lives, way).0
+}
+
+/// As [`attribute`], and likewise of failures that a proxy `kept` from its clients. What each of them
+/// tells of a pod counts for all.
+pub(super) fn attribute_both<'a>(
+    failures: &'a [Failure],
+    kept: &'a [Failure],
+    events: &'a [Event],
+    lives: &'a Lives,
+    way: Way,
+) -> (Vec<Attributed<'a>>, Vec<Attributed<'a>>) {
     let gone: BTreeMap<u64, &Hop> = events
         .iter()
         .filter_map(|event| match &event.kind {
@@ -116,7 +128,8 @@ pub fn attribute<'a>(
         })
         .collect();
     let failed = failures.iter().filter(|failure| failure.outcome.group() == OutcomeGroup::Failed);
-    let cases: Vec<Case<'a>> = failed.map(|failure| Case::of(failure, &gone, way)).collect();
+    let case = |failure: &'a Failure| Case::of(failure, &gone, way);
+    let cases: Vec<Case<'a>> = failed.chain(kept).map(case).collect();
     let rules = Rules {
         lives,
         endings: Endings::of(&cases, lives),
@@ -127,7 +140,11 @@ pub fn attribute<'a>(
     let hidden = Hidden { rules, offers, way };
     let mut all: Vec<_> = cases.into_iter().map(|case| attributed(case, &hidden)).collect();
     hidden.explain_rest(&mut all);
-    all
+    if way == Way::Proxy {
+        slow::explain_crossed(&mut all, lives);
+    }
+    let kept = all.split_off(all.len() - kept.len());
+    (all, kept)
 }
 
 fn attributed<'a>(case: Case<'a>, hidden: &Hidden<'a>) -> Attributed<'a> {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use highwater_model::time::{MILLISECOND, Nanos, SECOND, Timestamp};
+use highwater_model::{
+    event::Signal,
+    time::{MILLISECOND, Nanos, SECOND, Timestamp},
+};
 
 use super::{
     Cause, Example,
@@ -266,7 +269,9 @@ fn state(case: &Case<'_>, name: &str, life: Option<&PodLife>) -> String {
     let container = life.and_then(|life| life.container_at(case.ended));
     let by = |moment: &Moment| moment.at <= case.ended;
     if let Some(sigterm) = container.and_then(|container| container.sigterm).filter(by) {
-        format!("; {name} had got SIGTERM {:.1} ms before", ms(sigterm.at, case.ended))
+        let signal = container.and_then(|container| container.stop_signal);
+        let signal = signal.unwrap_or(Signal::Sigterm).name();
+        format!("; {name} had got {signal} {:.1} ms before", ms(sigterm.at, case.ended))
     } else if let Some(ready) = life.and_then(|life| life.first_ready).filter(by) {
         format!("; {name} had been ready for {:.1} ms", ms(ready.at, case.ended))
     } else {

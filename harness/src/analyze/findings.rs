@@ -3,9 +3,12 @@
 //! A mistake that loses nothing today (an old pod that lingers until SIGKILL, a rollout that does
 //! not go on) is told all the same: it has a name, pods, and a remedy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use highwater_model::event::{Event, EventKind, ProbeKind};
+use highwater_model::{
+    event::{Event, EventKind, ProbeKind},
+    spec::Action,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -58,8 +61,8 @@ findings! {
         "Use the `sleep` action, which needs no program in the image, and let the grace period exceed it.",
     RolloutStalled "rollout-stalled" "The rollout does not go on"
         "The new version does not become ready: see its pods' logs. Old pods serve on; roll back.",
-    EvictionRefused "eviction-refused" "The disruption budget forbade an eviction"
-        "Run more replicas than the budget wants to stay, or no node can be drained.",
+    EvictionRefused "eviction-refused" "An eviction was refused"
+        "Run more replicas than the disruption budget wants to stay, or no node can be drained.",
 }
 
 /// Something that went wrong.
@@ -86,6 +89,7 @@ pub fn findings(events: &[Event], lives: &Lives) -> Vec<Finding> {
             }
         }
     }
+    let mut evictions = BTreeSet::new();
     for event in events {
         match &event.kind {
             EventKind::PreStopEnded { pod, ok: false, detail }
@@ -97,7 +101,10 @@ pub fn findings(events: &[Event], lives: &Lives) -> Vec<Finding> {
             EventKind::ProgressDeadlineExceeded { revision } => {
                 add(FindingKind::RolloutStalled, "", format!("revision {revision} made no progress"));
             }
-            EventKind::ActionRefused { reason, .. } if reason.contains(BUDGET) => {
+            EventKind::ActionStarted { action_id, action: Action::Evict(_) } => {
+                evictions.insert(*action_id);
+            }
+            EventKind::ActionRefused { action_id, reason } if evictions.contains(action_id) => {
                 add(FindingKind::EvictionRefused, "", reason.clone());
             }
             _ => {}
@@ -105,13 +112,6 @@ pub fn findings(events: &[Event], lives: &Lives) -> Vec<Finding> {
     }
     found.into_iter().map(|(kind, seen)| finding(kind, &seen)).collect()
 }
-
-/// The word by which a refused eviction names its reason.
-///
-/// *Source*: kubernetes `pkg/registry/core/pod/storage/eviction.go`: "Cannot evict pod as it would
-/// violate the pod's disruption budget."; `backend/local/driver/actions.rs` says "disruption budget"
-/// as well.
-const BUDGET: &str = "disruption budget";
 
 fn finding(kind: FindingKind, seen: &[(String, String)]) -> Finding {
     let mut pods: Vec<String> = Vec::new();
@@ -166,6 +166,7 @@ fn has_exited_by(lives: &Lives, pod: &str, event: &Event) -> bool {
 mod tests {
     use highwater_model::{
         event::{LifecyclePhase, Signal, Source},
+        spec::PodChoice,
         time::{MILLISECOND, Timestamp},
     };
 
@@ -258,7 +259,10 @@ mod tests {
     #[test]
     fn stalled_rollouts_and_forbidden_evictions_are_told() {
         let reason = "it would violate the pod's disruption budget".to_string();
+        let started = |action_id, action| EventKind::ActionStarted { action_id, action };
         let rows = vec![
+            (2_000, started(0, Action::Evict(PodChoice::default()))),
+            (2_000, started(1, Action::Delete(PodChoice::default()))),
             (3_000, EventKind::ProgressDeadlineExceeded { revision: 2 }),
             (4_000, EventKind::ActionRefused { action_id: 0, reason }),
             (5_000, EventKind::ActionRefused { action_id: 1, reason: "no pod runs".into() }),

@@ -2,7 +2,7 @@
 //!
 //! 1. the life of each pod, from the events: [`pods`]
 //! 2. the cause of each failure, from the phase of its pod and the state of its connection at
-//!    that instant: [`attribute`]
+//!    that instant: [`attribute`]; likewise of what a proxy's retries hid: [`retries`]
 //! 3. what each cause means, its evidence and its fix: [`causes`]
 //!    What went wrong without a loss: [`findings`]
 //! 4. what the autoscaler and the scenario did, and how long scale-ups took: [`autoscaler`],
@@ -27,6 +27,7 @@ pub mod moment;
 pub mod objectives;
 mod path;
 pub mod pods;
+pub mod retries;
 pub mod scaling;
 pub mod series;
 pub mod summary;
@@ -70,6 +71,8 @@ pub struct Analysis {
     pub losses: Vec<Loss>,
     /// What went wrong with pods, whether it lost a request or not.
     pub findings: Vec<findings::Finding>,
+    /// What a proxy's retries hid, and whom it passed over.
+    pub retries: retries::Retries,
     /// Failures without a cause.
     pub unexplained: u64,
     /// Pods that came and went.

@@ -1,6 +1,6 @@
 //! The way of a request to a pod, in words.
 
-use highwater_model::spec::{Generators, Path, PathKind, Scenario, ServiceType};
+use highwater_model::spec::{Balancing, Generators, Path, PathKind, Retry, Scenario, ServiceType};
 
 use crate::record::BackendKind;
 
@@ -54,8 +54,31 @@ fn in_cluster(path: &Path) -> String {
     }
 }
 
-fn pool(path: &Path) -> &'static str {
-    if path.keep_alive { "keep-alive to the pods" } else { "a connection per request to the pods" }
+/// How the proxy treats the pods, its defaults left out.
+fn pool(path: &Path) -> String {
+    let kept = if path.keep_alive {
+        "keep-alive to the pods"
+    } else {
+        "a connection per request to the pods"
+    };
+    let balancing = match path.balancing {
+        Balancing::RoundRobin => None,
+        Balancing::LeastRequest => Some("fewest requests first".into()),
+        Balancing::Random => Some("at random".into()),
+    };
+    let retried = match path.retry {
+        Retry::None => None,
+        Retry::ConnectFailure => Some("failed connections"),
+        Retry::Idempotent => Some("failed connections and idempotent requests"),
+    };
+    let retries = counted(path.retries, "time");
+    let retries = retried.map(|what| format!("{what} tried again up to {retries}"));
+    let health = path.passive_health.map(|health| {
+        let fails = counted(health.max_fails, "failure");
+        format!("pods passed over for {} after {fails}", health.fail_timeout)
+    });
+    let parts = [Some(kept.into()), balancing, retries, health];
+    parts.into_iter().flatten().collect::<Vec<String>>().join(", ")
 }
 
 fn generators(scenario: &Scenario) -> String {
@@ -73,7 +96,7 @@ fn counted(n: u32, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use highwater_model::spec::{Objective, Saturate, Traffic};
+    use highwater_model::spec::{Objective, PassiveHealth, Saturate, Traffic};
 
     fn scenario(path: Path, generators: Option<Generators>) -> Scenario {
         let traffic: Traffic = serde_json::from_str(r#"{"phases": []}"#).expect("traffic");
@@ -121,6 +144,16 @@ mod tests {
                 l7(),
                 BackendKind::Local,
                 "l7: through a proxy with 2 workers, keep-alive, keep-alive to the pods",
+            ),
+            (
+                Path {
+                    retry: Retry::Idempotent,
+                    balancing: Balancing::LeastRequest,
+                    passive_health: Some(PassiveHealth { max_fails: 3, ..Default::default() }),
+                    ..l7()
+                },
+                BackendKind::Local,
+                "l7: through a proxy with 2 workers, keep-alive, keep-alive to the pods, fewest requests first, failed connections and idempotent requests tried again up to 2 times, pods passed over for 10s after 3 failures",
             ),
             (
                 Path::default(),

@@ -5,7 +5,7 @@ mod read;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use highwater_model::{
-    event::{DeleteReason, ProbeKind},
+    event::{DeleteReason, ProbeKind, Signal},
     time::{Nanos, Timestamp},
 };
 
@@ -81,8 +81,10 @@ pub struct Container {
     pub cancelled: Option<Moment>,
     /// When it said that it is about to exit.
     pub exiting: Option<Moment>,
-    /// When the kubelet sent SIGTERM.
+    /// When the kubelet sent SIGTERM, or the stop signal in its place.
     pub sigterm: Option<Moment>,
+    /// What it sent then.
+    pub stop_signal: Option<Signal>,
     /// When the kubelet sent SIGKILL.
     pub sigkill: Option<Moment>,
     /// When its probes had it killed.

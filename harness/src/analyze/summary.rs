@@ -12,6 +12,7 @@ use super::{
     autoscaler::Autoscaling,
     cluster::Cluster,
     findings::{Finding, FindingKind},
+    retries::Retries,
     scaling::{self, Progress, ScaleUp},
 };
 use crate::record::BackendKind;
@@ -37,6 +38,13 @@ pub struct Summary {
     pub requests: SummaryRequests,
     /// Losses by cause, most first.
     pub losses: Vec<SummaryLoss>,
+    /// Requests that a retry of the proxy's rescued, by what would have lost them; absent without
+    /// any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden_by_retries: Vec<SummaryHidden>,
+    /// What the proxy's retries and its passive health did; absent if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<SummaryProxy>,
     /// What went wrong with pods, whether it lost a request or not; absent if nothing did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<SummaryFinding>,
@@ -107,6 +115,32 @@ pub struct SummaryLoss {
     /// What stops it: where a setting does it a YAML patch, of the scenario or else of the
     /// Deployment; else advice.
     pub fix: String,
+}
+
+/// Requests that a retry rescued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryHidden {
+    /// What would have lost them.
+    pub cause: Cause,
+    /// How many.
+    pub count: u64,
+    /// The pods concerned.
+    pub pods: Vec<String>,
+    /// What was seen.
+    pub evidence: String,
+}
+
+/// What the proxy did of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SummaryProxy {
+    /// Requests that a retry rescued.
+    pub rescued: u64,
+    /// Retries, those in vain included.
+    pub retries: u64,
+    /// How often a worker passed a pod over for its failures.
+    pub ejections: u64,
 }
 
 /// What went wrong with pods.
@@ -283,6 +317,8 @@ impl Summary {
                 by_outcome: failures.map(|(outcome, n)| (outcome.name().into(), *n)).collect(),
             },
             losses: analysis.losses.iter().map(SummaryLoss::of).collect(),
+            hidden_by_retries: analysis.retries.by_cause.iter().map(SummaryHidden::of).collect(),
+            proxy: SummaryProxy::of(&analysis.retries),
             findings: analysis.findings.iter().map(SummaryFinding::of).collect(),
             unexplained: analysis.unexplained,
             transitions: SummaryTransitions {
@@ -371,6 +407,20 @@ impl SummaryLoss {
             evidence: loss.evidence.clone(),
             fix: patch.unwrap_or(&loss.fix.advice).clone(),
         }
+    }
+}
+
+impl SummaryHidden {
+    fn of(loss: &super::Loss) -> Self {
+        let super::Loss { cause, count, .. } = *loss;
+        Self { cause, count, pods: loss.pods.clone(), evidence: loss.evidence.clone() }
+    }
+}
+
+impl SummaryProxy {
+    fn of(retries: &Retries) -> Option<Self> {
+        let Retries { rescued, attempts, ejections, .. } = *retries;
+        (!retries.is_empty()).then_some(Self { rescued, retries: attempts, ejections })
     }
 }
 

@@ -40,14 +40,32 @@ pub(super) fn arguments(service: &Service, misbehave: &[Misbehaviour], seed: u64
 }
 
 /// The arguments of `highwater proxy` that say how it treats the pods.
-pub(super) fn proxy_arguments(path: &Path) -> Vec<String> {
-    let values = [
+pub(super) fn proxy_arguments(path: &Path, seed: u64) -> Vec<String> {
+    let mut values = vec![
         ("--connect-timeout", path.connect_timeout.to_string()),
         ("--response-timeout", path.response_timeout.to_string()),
         ("--idle-timeout", path.idle_timeout.to_string()),
         ("--keep-alive", path.keep_alive.to_string()),
+        ("--retry", name(&path.retry)),
+        ("--retries", path.retries.to_string()),
+        ("--balance", name(&path.balancing)),
+        ("--balance-seed", seed.to_string()),
     ];
+    if let Some(health) = &path.passive_health {
+        values.push(("--max-fails", health.max_fails.to_string()));
+        values.push(("--fail-timeout", health.fail_timeout.to_string()));
+    }
+    if let Some(most) = path.max_requests_per_connection {
+        values.push(("--max-requests-per-connection", most.to_string()));
+    }
     values.into_iter().flat_map(|(name, value)| [name.to_string(), value]).collect()
+}
+
+/// The name of a variant, as a scenario has it.
+fn name(variant: &impl serde::Serialize) -> String {
+    let name = serde_json::to_value(variant).ok();
+    let name = name.as_ref().and_then(serde_json::Value::as_str);
+    name.expect("a variant without fields is its name").to_owned()
 }
 
 fn span(span: Nanos) -> String {

@@ -9,7 +9,7 @@ use highwater_model::{
     event::{Event, EventKind, Source},
     outcome::{Failure, Outcome, OutcomeGroup},
     sim::{self, Observer, SimError, State, Times},
-    spec::{Misbehaviour, Scenario},
+    spec::{Balancing, Misbehaviour, Retry, Scenario},
     time::Timestamp,
 };
 
@@ -102,6 +102,16 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
     ] {
         if is_given {
             return no(key, "it is of a real network; leave it out on sim");
+        }
+    }
+    for (key, is_given) in [
+        ("path.retry", path.retry != Retry::None),
+        ("path.balancing", path.balancing != Balancing::RoundRobin),
+        ("path.passiveHealth", path.passive_health.is_some()),
+        ("path.maxRequestsPerConnection", path.max_requests_per_connection.is_some()),
+    ] {
+        if is_given {
+            return no(key, "the model of the proxy has it not; run it on local or kube");
         }
     }
     let mut misbehaviours = service::misbehaviours(scenario);

@@ -93,7 +93,7 @@ impl Meter {
             // The oldest one's memory serves the new one.
             let reused = if is_full { self.recent.pop_front() } else { None };
             let mut hist = reused.map_or_else(hist::new, |(_, hist)| hist);
-            hist.clear();
+            hist.reset();
             let index = index - usize::from(is_full);
             self.recent.insert(index, (second, hist));
             return self.recent.get_mut(index).map(|(_, hist)| hist);

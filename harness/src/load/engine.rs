@@ -172,7 +172,7 @@ impl Engine {
             }
             let now = self.now();
             let is_eager = self.closed.is_some() && now.since(last_ready) < EAGER;
-            let wait = if is_eager { Nanos::ZERO } else { self.next_wake().since(now) };
+            let wait = if is_eager { Nanos::ZERO } else { self.next_wake(now).since(now) };
             if let Err(error) = self.poller.wait(wait.to_std(), &mut ready) {
                 self.tell(Update::Broken(format!("waiting for sockets: {error}")));
                 return false;
@@ -230,12 +230,12 @@ impl Engine {
         }
     }
 
-    fn next_wake(&self) -> Timestamp {
+    fn next_wake(&self, now: Timestamp) -> Timestamp {
         let due = self.next.map(|arrival| self.config.start + arrival.at);
         let deadlines =
             self.deadlines.iter().filter_map(|queue| queue.front()).map(|deadline| deadline.at);
         let waiting = self.waiting.front().map(|waiting| self.waits_until(waiting));
-        let closed = self.closed.as_ref().and_then(Closed::next_wake);
+        let closed = self.closed.as_ref().and_then(|closed| closed.next_wake(now));
         deadlines.chain(due).chain(waiting).chain(closed).fold(self.next_flush, Timestamp::min)
     }
 

@@ -49,7 +49,7 @@ pub struct OutcomePart {
 /// second holds the engine up by a large part of a millisecond.
 #[derive(Debug)]
 pub struct Pooled {
-    hists: Option<Box<[Hist; 3]>>,
+    hists: Option<Hists>,
     pool: Pool,
 }
 
@@ -57,7 +57,10 @@ pub struct Pooled {
 const POOL_MAX: usize = 16;
 
 #[derive(Clone, Debug, Default)]
-struct Pool(Arc<Mutex<Vec<Box<[Hist; 3]>>>>);
+struct Pool(Arc<Mutex<Vec<Hists>>>);
+
+/// In a box: they move, and a histogram is a large struct even without its places.
+type Hists = Box<[Hist; 3]>;
 
 impl Pool {
     fn take(&self) -> Pooled {

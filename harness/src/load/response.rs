@@ -114,15 +114,20 @@ impl Parser {
             return Ok(used);
         }
         let before = self.pending.len();
-        self.keep(bytes)?;
+        // Of bytes that come together with the rest of the head most may be the body's.
+        let fitting = bytes.len().min(HEAD_BYTES_MAX - before);
+        self.keep(&bytes[..fitting])?;
         let pending = std::mem::take(&mut self.pending);
         let used = self.parse_head(&pending);
         self.pending = pending;
-        let used = used?;
-        if used.is_some() {
-            self.pending.clear();
+        match used? {
+            Some(used) => {
+                self.pending.clear();
+                Ok(Some(used - before))
+            }
+            None if fitting < bytes.len() => Err(BadMessage::HeadTooLarge),
+            None => Ok(None),
         }
-        Ok(used.map(|used| used - before))
     }
 
     fn keep(&mut self, bytes: &[u8]) -> Result<(), BadMessage> {
@@ -258,6 +263,18 @@ mod tests {
                     "{text}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_head_in_two_pieces_may_be_followed_by_a_large_body() {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {HEAD_BYTES_MAX}\r\n\r\n");
+        let text = head.clone() + &"x".repeat(HEAD_BYTES_MAX);
+        for cut in [1, head.len() - 1] {
+            let mut parser = Parser::default();
+            assert_eq!(parser.feed(&text.as_bytes()[..cut], None), Ok(Progress::Partial));
+            let rest = parser.feed(&text.as_bytes()[cut..], None);
+            assert_eq!(rest, Ok(Progress::Done(text.len() - cut)), "cut at {cut}");
         }
     }
 

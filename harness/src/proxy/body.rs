@@ -11,8 +11,12 @@ use highwater_model::outcome::HopError;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 
 use super::{
-    classify::body_error, downstream::Downstream, header::UpstreamInfo, upstream::Upstream,
-    worker::Worker,
+    classify::body_error,
+    downstream::Downstream,
+    header::UpstreamInfo,
+    mono_ns,
+    upstream::Upstream,
+    worker::{InFlight, Worker},
 };
 
 /// One request as far as the pod is concerned. Dropped while open, it means that the client went
@@ -22,11 +26,40 @@ pub(super) struct Exchange {
     request_id: Option<u64>,
     worker: Rc<Worker>,
     open: bool,
+    /// Attempts before the one that `info` describes: at most as many as the retries.
+    hidden: Vec<UpstreamInfo>,
+    /// The pod that works for it now.
+    in_flight: Option<InFlight>,
 }
 
 impl Exchange {
     pub(super) fn new(worker: Rc<Worker>, info: UpstreamInfo, request_id: Option<u64>) -> Self {
-        Self { info, request_id, worker, open: true }
+        Self { info, request_id, worker, open: true, hidden: Vec::new(), in_flight: None }
+    }
+
+    /// Another attempt begins, at a pod. What the last one came to is in its `info`.
+    pub(super) fn begin(&mut self, in_flight: InFlight) {
+        if self.info.tries > 0 {
+            let now = mono_ns();
+            let next = UpstreamInfo {
+                worker: self.info.worker,
+                tries: self.info.tries,
+                start: now,
+                end: now,
+                ..UpstreamInfo::default()
+            };
+            self.hidden.push(mem::replace(&mut self.info, next));
+        }
+        self.info.tries += 1;
+        self.info.pod = Some(in_flight.0.at.pod.clone());
+        self.in_flight = Some(in_flight);
+    }
+
+    /// Tells of the attempts that the client does not see. `rescued`: a pod answered at last.
+    pub(super) fn tell_hidden(&mut self, rescued: bool) {
+        for info in self.hidden.drain(..) {
+            self.worker.shared.reporter.retried(self.request_id, rescued, info);
+        }
     }
 
     /// The response was passed on whole, or there was none to pass on.
@@ -60,6 +93,7 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        self.tell_hidden(false);
         self.report_client_gone();
     }
 }

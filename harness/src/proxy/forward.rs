@@ -1,4 +1,4 @@
-//! One request: an endpoint, a connection to it, one try, the answer.
+//! One request: an endpoint, a connection to it, a try, another where that was asked for, the answer.
 
 use std::{convert::Infallible, rc::Rc};
 
@@ -7,16 +7,20 @@ use hyper::{
     HeaderMap, Request, Response, StatusCode, Version,
     body::{Body, Bytes, Incoming},
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue},
+    http::request::Parts,
 };
 
 use super::{
+    Config,
     body::{Exchange, ProxyBody},
     classify,
     downstream::Downstream,
     header::{self, UpstreamInfo},
     mono_ns,
     report::add,
+    retry::{self, Failed, Stage, may_repeat},
     rewrite::{self, Outgoing},
+    upload::Upload,
     upstream::{Opening, Upstream, connect},
     worker::Endpoint,
 };
@@ -42,14 +46,13 @@ pub(super) async fn handle(
         return Ok(generated(downstream, StatusCode::NOT_IMPLEMENTED, text, &exchange));
     }
     let client_version = request.version();
-    let answer = attempt(&downstream, &mut exchange, request).await;
-    exchange.info.end = mono_ns();
+    let answer = tries(&downstream, &mut exchange, request).await;
+    exchange.tell_hidden(answer.is_ok());
     Ok(match answer {
         Ok((upstream, response)) => {
             pass_on(downstream, client_version, exchange, upstream, response)
         }
         Err(error) => {
-            exchange.info.error = Some(error);
             exchange.failed(error);
             let status = classify::status(error);
             let text = format!("{status}: {}\n", error.name());
@@ -58,28 +61,100 @@ pub(super) async fn handle(
     })
 }
 
-/// The one try.
+/// Tries until a pod answers, or another try is not allowed or there is no pod for it; at most
+/// once more than there are retries. What the last try came to is in `exchange`.
+async fn tries(
+    downstream: &Rc<Downstream>,
+    exchange: &mut Exchange,
+    request: Request<Incoming>,
+) -> Result<(Rc<Upstream>, Response<Incoming>), HopError> {
+    let worker = &downstream.worker;
+    let Config { retry, retries, .. } = worker.shared.config;
+    let (head, incoming) = request.into_parts();
+    let method = head.method.clone();
+    let repeats = retries > 0 && may_repeat(retry, &method);
+    let mut asked = Asked {
+        has_body: !incoming.is_end_stream(),
+        upload: Upload::new(incoming, repeats),
+        head: Some(head),
+        repeats,
+    };
+    let mut tried = Vec::new();
+    let mut next = worker.pick(&tried);
+    while let Some(in_flight) = next {
+        let endpoint = Rc::clone(&in_flight.0);
+        exchange.begin(in_flight);
+        let answer = attempt(downstream, exchange, &mut asked, &endpoint).await;
+        exchange.info.end = mono_ns();
+        let failed = match answer {
+            Ok(answer) => {
+                worker.succeeded(&endpoint);
+                return Ok(answer);
+            }
+            Err(failed) => failed,
+        };
+        exchange.info.error = Some(failed.error);
+        worker.failed(&endpoint, failed.error);
+        let may_retry = tried.len() < retries as usize
+            && retry::may_retry(retry, &method, failed, asked.upload.can_repeat());
+        tried.push(endpoint);
+        next = if may_retry { worker.pick(&tried) } else { None };
+        if next.is_none() {
+            return Err(failed.error);
+        }
+        add(&worker.shared.reporter.counters.retries, 1);
+    }
+    exchange.info.end = mono_ns();
+    exchange.info.error = Some(HopError::NoEndpoint);
+    Err(HopError::NoEndpoint)
+}
+
+/// A request of a client, for as many tries as there may be.
+struct Asked {
+    /// `None` once it was sent for the last time.
+    head: Option<Parts>,
+    upload: Rc<Upload>,
+    has_body: bool,
+    /// Whether it may be sent a second time.
+    repeats: bool,
+}
+
+impl Asked {
+    /// The request as `endpoint` gets it.
+    fn request(
+        &mut self,
+        downstream: &Downstream,
+        endpoint: &Endpoint,
+    ) -> Result<Request<&Rc<Upload>>, HopError> {
+        let head = if self.repeats { self.head.clone() } else { self.head.take() };
+        // Only what may be repeated is sent twice.
+        let head = head.ok_or(HopError::BadResponse)?;
+        let mut request = Request::from_parts(head, &self.upload);
+        Outgoing {
+            peer: &downstream.peer,
+            address: endpoint.at.address,
+            keep_alive: downstream.worker.shared.config.keep_alive,
+            has_body: self.has_body,
+        }
+        .apply(&mut request);
+        Ok(request)
+    }
+}
+
+/// One try.
 async fn attempt(
     downstream: &Rc<Downstream>,
     exchange: &mut Exchange,
-    mut request: Request<Incoming>,
-) -> Result<(Rc<Upstream>, Response<Incoming>), HopError> {
-    let worker = &downstream.worker;
-    let endpoint = worker.pick().ok_or(HopError::NoEndpoint)?;
-    exchange.info.tries = 1;
-    exchange.info.pod = Some(endpoint.at.pod.clone());
-    let has_body = !request.body().is_end_stream();
-    Outgoing {
-        peer: &downstream.peer,
-        address: endpoint.at.address,
-        keep_alive: worker.shared.config.keep_alive,
-        has_body,
-    }
-    .apply(&mut request);
-    let upstream = connection_to(downstream, exchange, endpoint).await?;
-    let response = upstream.exchange(request, downstream).await?;
+    asked: &mut Asked,
+    endpoint: &Rc<Endpoint>,
+) -> Result<(Rc<Upstream>, Response<Incoming>), Failed> {
+    let at = |stage: Stage| move |error: HopError| Failed { stage, error };
+    let upstream = connection_to(downstream, exchange, Rc::clone(endpoint)).await;
+    let upstream = upstream.map_err(at(Stage::Connect))?;
+    let request = asked.request(downstream, endpoint).map_err(at(Stage::Exchange))?;
+    let response = upstream.exchange(request, downstream).await.map_err(at(Stage::Exchange))?;
     if rewrite::is_unwanted(response.status()) {
-        return Err(HopError::BadResponse);
+        return Err(at(Stage::Exchange)(HopError::BadResponse));
     }
     Ok((upstream, response))
 }

@@ -7,14 +7,16 @@
 //! the way to the pod ([`header`]).
 //!
 //! Stages of a request: `server` accepts and deals the connection to a worker → `downstream`
-//! reads the request → `forward` picks an endpoint of the `worker`'s view and takes or opens
-//! a connection (`upstream`) → `body` streams the answer back. `witness` sees what the
+//! reads the request → `forward` picks an endpoint of the `worker`'s view (`balance`, `health`), takes
+//! or opens a connection (`upstream`) and decides whether to try again (`retry`) → `body` streams
+//! the answer back. `witness` sees what the
 //! socket towards the pod shows and `classify` names it. [`protocol`] is what the harness and
 //! the proxy say to each other; `report` is how the proxy says it.
 //!
 //! *Source*: `lifecycle-semantics.md` 4.1 (what sockets show) and 4.2, column nginx (what a proxy
 //! makes of it).
 
+mod balance;
 mod body;
 mod classify;
 mod control;
@@ -22,8 +24,10 @@ mod downstream;
 mod event;
 mod forward;
 pub mod header;
+mod health;
 pub mod protocol;
 mod report;
+mod retry;
 mod rewrite;
 mod server;
 mod upload;
@@ -36,8 +40,11 @@ pub(crate) mod tests;
 
 use std::{net::SocketAddr, num::NonZeroU32, process::ExitCode, time::Duration};
 
-use clap::ValueEnum;
-use highwater_model::time::Nanos;
+use highwater_model::{
+    spec::{Balancing, Retry, validate::RETRIES_MAX},
+    time::Nanos,
+};
+use serde::de::{DeserializeOwned, IntoDeserializer as _, value::StrDeserializer};
 use tokio::io::BufReader;
 
 use crate::clock::{mono_ns, process_cpu_ns as cpu_ns};
@@ -69,17 +76,33 @@ pub struct Args {
     /// How many idle connections to pods a worker keeps (320 in ingress-nginx).
     #[arg(long, default_value_t = 320)]
     pub max_idle: usize,
-    /// How the next endpoint is chosen.
-    #[arg(long, value_enum, default_value_t)]
-    pub balance: Balance,
+    /// After how many requests a connection to a pod is closed; 0 is never.
+    #[arg(long, default_value_t = 0)]
+    pub max_requests_per_connection: u32,
+    /// How the next endpoint is chosen, as `path.balancing`.
+    #[arg(long, default_value = "round-robin", value_parser = named::<Balancing>)]
+    pub balance: Balancing,
+    /// The seed of what is chosen at random.
+    #[arg(long, default_value_t = 1)]
+    pub balance_seed: u64,
+    /// Which requests are sent again, as `path.retry`.
+    #[arg(long, default_value = "none", value_parser = named::<Retry>)]
+    pub retry: Retry,
+    /// How often a request is sent again at most.
+    #[arg(long, default_value_t = 2)]
+    pub retries: u32,
+    /// After how many failures an endpoint is passed over; 0 is never.
+    #[arg(long, default_value_t = 0)]
+    pub max_fails: u32,
+    /// Within how long it must fail so often, and for how long it is passed over.
+    #[arg(long, default_value = "10s")]
+    pub fail_timeout: Nanos,
 }
 
-/// How a worker chooses the next endpoint of its view.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Balance {
-    /// One after the other.
-    #[default]
-    RoundRobin,
+/// What has that name in a scenario.
+fn named<T: DeserializeOwned>(name: &str) -> Result<T, String> {
+    let name: StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
+    T::deserialize(name).map_err(|error| error.to_string())
 }
 
 /// How the proxy behaves; [`Args`] without the address, and what only tests change.
@@ -97,8 +120,18 @@ pub struct Config {
     pub keep_alive: bool,
     /// See [`Args::max_idle`].
     pub max_idle: usize,
+    /// See [`Args::max_requests_per_connection`]; `u64::MAX` for no limit.
+    pub max_requests: u64,
     /// See [`Args::balance`].
-    pub balance: Balance,
+    pub balance: Balancing,
+    /// See [`Args::balance_seed`].
+    pub balance_seed: u64,
+    /// See [`Args::retry`].
+    pub retry: Retry,
+    /// See [`Args::retries`].
+    pub retries: u32,
+    /// When an endpoint is passed over; never if `None`.
+    passive_health: Option<health::Limits>,
     /// How long a client may take for the head of a request, between two pieces of its body, and
     /// to take the next piece of the response. 60 s as in nginx (`client_header_timeout`,
     /// `client_body_timeout`, `send_timeout`).
@@ -125,7 +158,18 @@ impl From<&Args> for Config {
             idle_timeout: args.idle_timeout.to_std().max(TIMEOUT_MIN),
             keep_alive: args.keep_alive,
             max_idle: args.max_idle,
+            max_requests: match args.max_requests_per_connection {
+                0 => u64::MAX,
+                most => u64::from(most),
+            },
             balance: args.balance,
+            balance_seed: args.balance_seed,
+            retry: args.retry,
+            retries: args.retries.min(RETRIES_MAX),
+            passive_health: (args.max_fails > 0).then_some(health::Limits {
+                max_fails: args.max_fails,
+                fail_timeout: args.fail_timeout.0,
+            }),
             client_timeout: CLIENT_TIMEOUT,
             stop_timeout: STOP_TIMEOUT,
         }

@@ -78,6 +78,40 @@ pub enum Report {
         /// or both are what the answer says.
         info: UpstreamInfo,
     },
+    /// A request was sent again after an attempt that failed. Told when it is answered or given up.
+    /// At most [`RETRIED_PER_SECOND`] one by one; from then on, in that second, those that are alike
+    /// are counted together.
+    Retried {
+        /// How many attempts; `info` is the first one's.
+        n: u64,
+        /// The request's `x-request-id`, if it had one that is a number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<u64>,
+        /// Whether a pod answered a later attempt.
+        rescued: bool,
+        /// The attempt; `tries` is its place among those of its request, from 1.
+        info: UpstreamInfo,
+    },
+    /// A worker passes a pod over from now on, as it failed too often.
+    Ejected {
+        /// Which worker.
+        worker: u32,
+        /// Which pod.
+        pod: String,
+        /// How often it failed.
+        fails: u32,
+        /// Since when.
+        mono_ns: u64,
+    },
+    /// A worker passes a pod over no more.
+    Readmitted {
+        /// Which worker.
+        worker: u32,
+        /// Which pod.
+        pod: String,
+        /// Since when.
+        mono_ns: u64,
+    },
     /// Reports that were left out since the last of these events.
     Dropped {
         /// How many.
@@ -94,6 +128,11 @@ pub enum Report {
 
 /// Bound on [`Report::ClientGone`] per second.
 pub const CLIENT_GONE_PER_SECOND: u32 = 1_000;
+/// Bound on [`Report::Retried`] one by one, per second.
+pub const RETRIED_PER_SECOND: u32 = 1_000;
+/// Bound on [`Report::Retried`] that count several, per second. They differ in worker, pod, error,
+/// place among the attempts, and whether the connection had served.
+pub const RETRIED_GROUPS_MAX: usize = 1_000;
 
 /// Totals since the start of the proxy, and what is open now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +146,10 @@ pub struct Stats {
     pub connects: u64,
     /// Requests sent on a connection that had served before.
     pub reused: u64,
-    /// What was met, by name; those that never happened are left out.
+    /// Requests that were sent again, each time counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: u64,
+    /// What was met and told to clients, by name; those that never happened are left out.
     pub errors: BTreeMap<HopError, u64>,
     /// Connections of clients that are open.
     pub open_downstream: u64,
@@ -115,6 +157,11 @@ pub struct Stats {
     pub open_upstream: u64,
     /// CPU time of the proxy, in nanoseconds.
     pub cpu_ns: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 #[cfg(test)]
@@ -185,6 +232,30 @@ mod tests {
                     r#"{"event":"client-gone","requestId":123,"info":{"worker":0,"tries":1,"#,
                     r#""start":0,"end":0,"error":"client-gone"}}"#
                 ),
+            ),
+            (
+                Report::Retried {
+                    n: 2,
+                    request_id: Some(7),
+                    rescued: true,
+                    info: UpstreamInfo {
+                        tries: 1,
+                        error: Some(HopError::Eof),
+                        ..UpstreamInfo::default()
+                    },
+                },
+                concat!(
+                    r#"{"event":"retried","n":2,"requestId":7,"rescued":true,"info":{"worker":0,"#,
+                    r#""tries":1,"start":0,"end":0,"error":"eof"}}"#
+                ),
+            ),
+            (
+                Report::Ejected { worker: 1, pod: "v1-1".into(), fails: 3, mono_ns: 5 },
+                r#"{"event":"ejected","worker":1,"pod":"v1-1","fails":3,"monoNs":5}"#,
+            ),
+            (
+                Report::Readmitted { worker: 1, pod: "v1-1".into(), mono_ns: 5 },
+                r#"{"event":"readmitted","worker":1,"pod":"v1-1","monoNs":5}"#,
             ),
             (Report::Dropped { count: 4 }, r#"{"event":"dropped","count":4}"#),
             (

@@ -18,11 +18,12 @@ use super::{
     cpu_ns,
     header::UpstreamInfo,
     mono_ns,
-    protocol::{CLIENT_GONE_PER_SECOND, Report, Stats},
+    protocol::{CLIENT_GONE_PER_SECOND, RETRIED_GROUPS_MAX, RETRIED_PER_SECOND, Report, Stats},
 };
 
 /// Reports that may wait to be taken: four seconds of the most that may come.
-pub const QUEUE_MAX: usize = 4 * CLIENT_GONE_PER_SECOND as usize + 96;
+pub const QUEUE_MAX: usize =
+    4 * (CLIENT_GONE_PER_SECOND as usize + RETRIED_PER_SECOND as usize + RETRIED_GROUPS_MAX) + 96;
 
 /// Where reports go.
 pub(super) struct Reporter {
@@ -30,11 +31,19 @@ pub(super) struct Reporter {
     queue: RefCell<Option<mpsc::Sender<Report>>>,
     /// [`Report::ClientGone`] in this second.
     client_gone: Cell<u32>,
+    /// [`Report::Retried`] in this second.
+    retried: Cell<u32>,
+    /// Those that are counted together, by what they agree in.
+    retried_alike: RefCell<BTreeMap<Alike, (u64, UpstreamInfo)>>,
     /// Reports left out and not yet told.
     dropped: Cell<u64>,
     /// What is counted.
     pub(super) counters: Counters,
 }
+
+/// What attempts agree in that are counted together: worker, pod, error, place among the attempts,
+/// whether the connection had served, and whether the request was rescued.
+type Alike = (u32, Option<String>, Option<HopError>, u32, bool, bool);
 
 /// See [`Stats`].
 #[derive(Default)]
@@ -42,6 +51,7 @@ pub(super) struct Counters {
     pub(super) requests: Cell<u64>,
     pub(super) connects: Cell<u64>,
     pub(super) reused: Cell<u64>,
+    pub(super) retries: Cell<u64>,
     pub(super) open_downstream: Cell<u64>,
     pub(super) open_upstream: Cell<u64>,
     errors: RefCell<BTreeMap<HopError, u64>>,
@@ -64,6 +74,8 @@ impl Reporter {
         Rc::new(Self {
             queue: RefCell::new(Some(queue)),
             client_gone: Cell::new(0),
+            retried: Cell::new(0),
+            retried_alike: RefCell::default(),
             dropped: Cell::new(0),
             counters: Counters::default(),
         })
@@ -113,9 +125,33 @@ impl Reporter {
         self.send(Report::ClientGone { request_id, info });
     }
 
+    /// Queues an attempt that a client does not see; past the bound per second it is counted with
+    /// others like it.
+    pub(super) fn retried(&self, request_id: Option<u64>, rescued: bool, info: UpstreamInfo) {
+        if self.retried.get() < RETRIED_PER_SECOND {
+            self.retried.set(self.retried.get() + 1);
+            self.send(Report::Retried { n: 1, request_id, rescued, info });
+            return;
+        }
+        let has_served = info.connection.is_some_and(|connection| connection.served > 0);
+        let key = (info.worker, info.pod.clone(), info.error, info.tries, has_served, rescued);
+        let mut alike = self.retried_alike.borrow_mut();
+        if let Some((n, _)) = alike.get_mut(&key) {
+            *n += 1;
+        } else if alike.len() < RETRIED_GROUPS_MAX {
+            alike.insert(key, (1, info));
+        } else {
+            self.dropped.set(self.dropped.get() + 1);
+        }
+    }
+
     /// What is due once a second: the counts, and how many reports were left out.
     pub(super) fn tick(&self) {
         self.client_gone.set(0);
+        self.retried.set(0);
+        for ((.., rescued), (n, info)) in self.retried_alike.take() {
+            self.send(Report::Retried { n, request_id: None, rescued, info });
+        }
         let dropped = self.dropped.take();
         if dropped > 0 {
             let before = self.dropped.get();
@@ -135,6 +171,7 @@ impl Reporter {
             requests: counters.requests.get(),
             connects: counters.connects.get(),
             reused: counters.reused.get(),
+            retries: counters.retries.get(),
             errors: counters.errors.borrow().clone(),
             open_downstream: counters.open_downstream.get(),
             open_upstream: counters.open_upstream.get(),
@@ -206,6 +243,61 @@ mod tests {
             "counts are complete even where reports are not"
         );
         assert!(matches!(reports[told + 2], Report::ClientGone { request_id: Some(7), .. }));
+    }
+
+    #[tokio::test]
+    async fn retries_beyond_the_bound_are_counted_with_those_like_them() {
+        let (reporter, mut queue) = Reporter::new();
+        let hidden = |pod: &str| UpstreamInfo {
+            pod: Some(pod.into()),
+            error: Some(HopError::Eof),
+            tries: 1,
+            ..UpstreamInfo::default()
+        };
+        for index in 0..RETRIED_PER_SECOND + 5 {
+            let pod = if index % 2 == 0 { "a" } else { "b" };
+            reporter.retried(Some(u64::from(index)), true, hidden(pod));
+        }
+        reporter.retried(None, false, hidden("a"));
+        reporter.tick();
+        reporter.retried(Some(7), true, hidden("a"));
+        reporter.close();
+        let mut told = Vec::new();
+        while let Some(report) = queue.recv().await {
+            if let Report::Retried { n, request_id, rescued, info } = report {
+                told.push((n, request_id, rescued, info.pod.unwrap_or_default()));
+            }
+        }
+        let one_by_one = RETRIED_PER_SECOND as usize;
+        assert!(told[..one_by_one].iter().all(|(n, id, ..)| *n == 1 && id.is_some()));
+        assert_eq!(
+            told[one_by_one..],
+            [
+                (1, None, false, "a".into()),
+                (3, None, true, "a".into()),
+                (2, None, true, "b".into()),
+                (1, Some(7), true, "a".into()),
+            ],
+            "none is lost"
+        );
+    }
+
+    #[tokio::test]
+    async fn kinds_of_retries_beyond_their_bound_are_told_as_left_out() {
+        let (reporter, mut queue) = Reporter::new();
+        for index in 0..RETRIED_PER_SECOND as usize + RETRIED_GROUPS_MAX + 2 {
+            let pod = Some(index.to_string());
+            reporter.retried(None, true, UpstreamInfo { pod, ..UpstreamInfo::default() });
+        }
+        reporter.tick();
+        reporter.close();
+        let mut dropped = None;
+        while let Some(report) = queue.recv().await {
+            if let Report::Dropped { count } = report {
+                dropped = Some(count);
+            }
+        }
+        assert_eq!(dropped, Some(2));
     }
 
     #[tokio::test]

@@ -32,7 +32,7 @@ use super::{
     header::UpstreamConnection,
     mono_ns, ns,
     report::add,
-    upload::UploadBody,
+    upload::{Upload, UploadBody},
     witness::{Witness, WitnessedStream},
     worker::{Endpoint, Worker},
 };
@@ -159,6 +159,11 @@ impl Upstream {
         }
     }
 
+    /// How many requests were answered on it.
+    pub(super) fn served(&self) -> u64 {
+        self.served.get()
+    }
+
     /// Since when it has been idle.
     pub(super) fn idle_since(&self) -> u64 {
         self.idle_since.get()
@@ -181,16 +186,13 @@ impl Upstream {
     /// *Behaviour*: if dropped before, the connection is closed.
     pub(super) async fn exchange(
         self: &Rc<Self>,
-        request: Request<Incoming>,
+        request: Request<&Rc<Upload>>,
         downstream: &Rc<Downstream>,
     ) -> Result<Response<Incoming>, HopError> {
         self.witness.begin(mono_ns());
         self.phase.set(Phase::Head);
-        let request = request.map(|incoming| UploadBody {
-            incoming,
-            witness: Rc::clone(&self.witness),
-            downstream: Rc::clone(downstream),
-        });
+        let (witness, downstream) = (Rc::clone(&self.witness), Rc::clone(downstream));
+        let request = request.map(|upload| UploadBody::new(upload, witness, downstream));
         let response = match self.sender.borrow_mut().as_mut() {
             Some(sender) => sender.send_request(request),
             None => return Err(HopError::Eof),

@@ -79,17 +79,17 @@ impl Witness {
     }
 
     /// Notes how the client does with the body of its request.
-    pub(super) fn upload(&self, poll: Upload) {
-        match poll {
-            Upload::Waiting if self.client_owes_since.get() == 0 => {
+    pub(super) fn upload(&self, moved: Moved) {
+        match moved {
+            Moved::Waiting if self.client_owes_since.get() == 0 => {
                 self.client_owes_since.set(mono_ns());
             }
-            Upload::Waiting => {}
-            Upload::Moving => {
+            Moved::Waiting => {}
+            Moved::On => {
                 self.client_owes_since.set(0);
                 self.progress.set(mono_ns());
             }
-            Upload::Failed => self.upload_failed.set(true),
+            Moved::Failed => self.upload_failed.set(true),
         }
     }
 
@@ -137,11 +137,11 @@ impl Witness {
 
 /// See [`Witness::upload`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Upload {
+pub(super) enum Moved {
     /// The next piece is not there yet.
     Waiting,
     /// A piece came, or the end.
-    Moving,
+    On,
     /// The client went away within the body, or it is malformed.
     Failed,
 }

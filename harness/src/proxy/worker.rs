@@ -6,11 +6,15 @@ use std::{
     rc::Rc,
 };
 
+use highwater_model::outcome::HopError;
 use hyper::client::conn::http1;
 
 use super::{
-    Balance, Config,
-    protocol::EndpointAddress,
+    Config,
+    balance::{Balancer, Candidate},
+    health::{Health, is_the_pods},
+    mono_ns,
+    protocol::{EndpointAddress, Report},
     report::Reporter,
     upstream::{HEAD_BYTES_MAX, Upstream},
 };
@@ -50,11 +54,36 @@ pub(super) struct Endpoint {
     removed: Cell<bool>,
     /// Idle connections, the most recently used last.
     idle: RefCell<VecDeque<Rc<Upstream>>>,
+    /// Requests in flight to it.
+    active: Cell<u32>,
+    health: Cell<Health>,
 }
 
 impl Endpoint {
     fn new(at: EndpointAddress) -> Rc<Self> {
-        Rc::new(Self { at, removed: Cell::new(false), idle: RefCell::default() })
+        Rc::new(Self {
+            at,
+            removed: Cell::new(false),
+            idle: RefCell::default(),
+            active: Cell::new(0),
+            health: Cell::default(),
+        })
+    }
+}
+
+/// A request that is in flight to an endpoint, until this is dropped.
+pub(super) struct InFlight(pub(super) Rc<Endpoint>);
+
+impl InFlight {
+    fn to(endpoint: Rc<Endpoint>) -> Self {
+        endpoint.active.set(endpoint.active.get() + 1);
+        Self(endpoint)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get().saturating_sub(1));
     }
 }
 
@@ -63,8 +92,7 @@ pub(super) struct Worker {
     pub(super) index: u32,
     pub(super) shared: Rc<Shared>,
     view: RefCell<Vec<Rc<Endpoint>>>,
-    /// Place in `view` of the next endpoint to choose.
-    next: Cell<usize>,
+    balancer: RefCell<Balancer>,
     /// Idle connections of all endpoints.
     idle: Cell<usize>,
 }
@@ -72,34 +100,79 @@ pub(super) struct Worker {
 impl Worker {
     /// A worker that knows no endpoint yet.
     pub(super) fn new(index: u32, shared: Rc<Shared>) -> Rc<Self> {
+        let Config { balance, balance_seed, .. } = shared.config;
         Rc::new(Self {
             index,
             shared,
             view: RefCell::default(),
-            next: Cell::new(index as usize),
+            balancer: RefCell::new(Balancer::new(balance, index, balance_seed)),
             idle: Cell::new(0),
         })
     }
 
-    /// The endpoint of the next request.
-    pub(super) fn pick(&self) -> Option<Rc<Endpoint>> {
+    /// The endpoint of the next attempt of a request that has been to those `tried`; `None` if the
+    /// view is empty.
+    pub(super) fn pick(&self, tried: &[Rc<Endpoint>]) -> Option<InFlight> {
         let view = self.view.borrow();
-        match self.shared.config.balance {
-            Balance::RoundRobin => {
-                let place = self.next.get().checked_rem(view.len())?;
-                self.next.set(place + 1);
-                view.get(place).cloned()
+        let limits = self.shared.config.passive_health;
+        let now = limits.map_or(0, |_| mono_ns());
+        let candidate = |place: usize| {
+            let endpoint = &view[place];
+            Candidate {
+                is_ejected: limits
+                    .is_some_and(|limits| endpoint.health.get().is_ejected(limits, now)),
+                is_tried: tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint)),
+                active: endpoint.active.get(),
             }
+        };
+        let place = self.balancer.borrow_mut().choose(view.len(), candidate)?;
+        let endpoint = Rc::clone(view.get(place)?);
+        if let Some(limits) = limits {
+            let mut health = endpoint.health.get();
+            health.chosen(limits, now);
+            endpoint.health.set(health);
+        }
+        Some(InFlight::to(endpoint))
+    }
+
+    /// An attempt at `endpoint` was answered.
+    pub(super) fn succeeded(&self, endpoint: &Endpoint) {
+        let Some(limits) = self.shared.config.passive_health else { return };
+        let mut health = endpoint.health.get();
+        let is_readmitted = health.succeeded(limits);
+        endpoint.health.set(health);
+        if is_readmitted && !endpoint.removed.get() {
+            let (worker, pod) = (self.index, endpoint.at.pod.clone());
+            self.shared.reporter.send(Report::Readmitted { worker, pod, mono_ns: mono_ns() });
+        }
+    }
+
+    /// An attempt at `endpoint` came to `error`.
+    pub(super) fn failed(&self, endpoint: &Endpoint, error: HopError) {
+        let Some(limits) = self.shared.config.passive_health else { return };
+        if !is_the_pods(error) {
+            return;
+        }
+        let mut health = endpoint.health.get();
+        let mono_ns = mono_ns();
+        let fails = health.failed(limits, mono_ns);
+        endpoint.health.set(health);
+        if let Some(fails) = fails
+            && !endpoint.removed.get()
+        {
+            let (worker, pod) = (self.index, endpoint.at.pod.clone());
+            self.shared.reporter.send(Report::Ejected { worker, pod, fails, mono_ns });
         }
     }
 
     /// Goes by `endpoints` from the next request on.
     ///
     /// *Behaviour*: the round goes on with the endpoint whose turn it was, or with the next one
-    /// after it that is still there. An endpoint named twice counts once. Idle connections to those that are gone are closed.
+    /// after it that is still there. An endpoint named twice counts once. Idle connections to those
+    /// that are gone are closed.
     pub(super) fn apply(&self, endpoints: Vec<EndpointAddress>) {
         let old = self.view.take();
-        let turn = self.next.get().checked_rem(old.len());
+        let turn = self.balancer.borrow().next.checked_rem(old.len());
         let mut known: BTreeMap<&EndpointAddress, &Rc<Endpoint>> =
             old.iter().map(|endpoint| (&endpoint.at, endpoint)).collect();
         let mut missing: BTreeSet<EndpointAddress> = endpoints.iter().cloned().collect();
@@ -114,7 +187,7 @@ impl Worker {
         if let Some(turn) = turn {
             let mut round = old.iter().cycle().skip(turn).take(old.len());
             let place = round.find_map(|due| new.iter().position(|kept| Rc::ptr_eq(kept, due)));
-            self.next.set(place.unwrap_or(0));
+            self.balancer.borrow_mut().next = place.unwrap_or(0);
         }
         for gone in known.into_values() {
             self.remove(gone);
@@ -149,7 +222,8 @@ impl Worker {
     /// pod it leads to, as nginx does it.
     pub(super) fn keep(&self, upstream: &Rc<Upstream>) {
         let endpoint = &upstream.endpoint;
-        if endpoint.removed.get() || !self.shared.config.keep_alive {
+        let Config { keep_alive, max_requests, .. } = self.shared.config;
+        if endpoint.removed.get() || !keep_alive || upstream.served() >= max_requests {
             upstream.hang_up();
             return;
         }
@@ -208,9 +282,7 @@ mod tests {
     }
 
     fn picks(worker: &Worker, count: usize) -> String {
-        (0..count)
-            .map(|_| worker.pick().map_or("-".into(), |endpoint| endpoint.at.pod.clone()))
-            .collect()
+        (0..count).map(|_| worker.pick(&[]).map_or("-".into(), |to| to.0.at.pod.clone())).collect()
     }
 
     #[test]

@@ -80,8 +80,9 @@ impl Teller {
             }
             report => {
                 let Some(clock) = self.clock else { return Vec::new() };
+                let at = report.happened().unwrap_or(now);
                 let kind = report.into_event(&clock);
-                self.lines(kind.map(|kind| (now, kind)).into_iter().collect())
+                self.lines(kind.map(|kind| (at, kind)).into_iter().collect())
             }
         }
     }
@@ -180,6 +181,16 @@ mod tests {
                         EventKind::ClientGone { request_id, hop } => {
                             format!("{at} gone {request_id} {}..{}", hop.started.0, hop.ended.0)
                         }
+                        EventKind::Retried { request_id, rescued, hop, .. } => {
+                            let (from, to) = (hop.started.0, hop.ended.0);
+                            format!("{at} retried {request_id:?} {from}..{to} {rescued}")
+                        }
+                        EventKind::EndpointEjected { consumer, pod, fails } => {
+                            format!("{at} ejected {pod} by {consumer}: {fails}")
+                        }
+                        EventKind::EndpointReadmitted { consumer, pod } => {
+                            format!("{at} readmitted {pod} by {consumer}")
+                        }
                         EventKind::Warning { message, .. } => format!("{at} warning {message}"),
                         other => format!("{at} {other:?}"),
                     },
@@ -231,10 +242,21 @@ mod tests {
         assert_eq!(told(teller.report(131, gone(Some(4)))), ["31 gone 4 20..30"]);
         assert!(teller.report(131, gone(None)).is_empty());
         assert!(teller.report(131, Report::Stats(Stats::default())).is_empty());
+        let (worker, pod) = (1, String::from("a"));
+        let ejected = Report::Ejected { worker, pod: pod.clone(), fails: 2, mono_ns: 125 };
+        assert_eq!(told(teller.report(131, ejected)), ["25 ejected a by 1: 2"]);
+        let readmitted = Report::Readmitted { worker, pod, mono_ns: 129 };
+        assert_eq!(told(teller.report(131, readmitted)), ["29 readmitted a by 1"]);
+        let info = UpstreamInfo { start: 120, end: 124, tries: 1, ..UpstreamInfo::default() };
+        let retried = Report::Retried { n: 1, request_id: Some(9), rescued: true, info };
+        assert_eq!(told(teller.report(131, retried)), ["24 retried Some(9) 20..24 true"]);
         let error = Report::Error { message: "odd".into() };
         assert_eq!(told(teller.report(140, error)), ["40 warning odd"]);
         let dropped = told(teller.report(140, Report::Dropped { count: 2 }));
-        assert_eq!(dropped, ["40 warning the proxy did not report 2 clients that went away"]);
+        assert_eq!(
+            dropped,
+            ["40 warning the proxy did not report 2 clients that went away or retries"]
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 use highwater_model::{
     event::{Event, EventKind},
     outcome::HopError,
-    spec::Distribution,
+    spec::{Balancing, Distribution, Retry},
     time::{Nanos, Timestamp},
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -67,7 +67,13 @@ fn args(workers: u32, propagation: Distribution) -> Args {
             idle_timeout: Nanos::from_secs(40),
             keep_alive: true,
             max_idle: 320,
-            balance: proxy::Balance::RoundRobin,
+            max_requests_per_connection: 0,
+            balance: Balancing::RoundRobin,
+            balance_seed: 7,
+            retry: Retry::None,
+            retries: 2,
+            max_fails: 0,
+            fail_timeout: Nanos::from_secs(10),
         },
     }
 }

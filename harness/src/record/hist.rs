@@ -76,7 +76,10 @@ impl Encoded {
     /// # Errors
     /// If the bytes are no histogram or one of values beyond the record's bounds.
     pub fn add_to(&self, into: &mut Hist) -> Result<(), DecodeError> {
-        self.each(|value, count| into.record_n(value, count).map_err(|_| DecodeError))
+        self.each(|value, count| {
+            into.saturating_record_n(value, count);
+            Ok(())
+        })
     }
 
     /// Calls for each value that occurs, ascending, with its count. An hour has thousands of
@@ -154,16 +157,26 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
     Ok(value)
 }
 
-/// The lowest value of a place. Above the first two halves each half doubles the width.
+/// How many places there are: halves, of which all but the first two double the highest value.
+const PLACES: u64 = {
+    let (mut halves, mut end) = (2, LOWEST_NS << (HALF_BITS + 1));
+    while end <= HIGHEST_NS {
+        (halves, end) = (halves + 1, end << 1);
+    }
+    halves << HALF_BITS
+};
+
+/// The lowest value of a place. Above the first two halves each half doubles the width. The last
+/// place may begin above [`HIGHEST_NS`]: what is beyond it is counted there.
 fn value_of(index: u64) -> Result<u64, DecodeError> {
     let half = 1 << HALF_BITS;
     let (sub, shift) = match index >> HALF_BITS {
+        _ if index >= PLACES => return Err(DecodeError),
         0 => (index, 0),
         bucket => (index % half + half, bucket - 1),
     };
-    let value =
-        sub.checked_shl(u32::try_from(shift).map_err(|_| DecodeError)?.saturating_add(UNIT_BITS));
-    value.filter(|value| *value <= HIGHEST_NS && shift < 40).ok_or(DecodeError)
+    let shift = u32::try_from(shift).map_err(|_| DecodeError)?.saturating_add(UNIT_BITS);
+    sub.checked_shl(shift).ok_or(DecodeError)
 }
 
 impl Serialize for Encoded {

@@ -6,12 +6,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use highwater_model::time::{SECOND, Timestamp};
 use serde::Deserialize;
 
 use super::{Line, RunRecord, SCHEMA};
 
 /// The longest line that is read. A second's window of all outcomes has some 20 KB.
 const LINE_BYTES_MAX: usize = 16 << 20;
+
+/// No instant of a run is later: scenarios last 168 h at most, and as long may pass before and after
+/// their traffic. What reads a record may hold something for each second of it.
+const INSTANT_MAX: Timestamp = Timestamp(500 * 3_600 * SECOND);
+/// No count of one line is higher; so many sums of them fit into 64 bits as a record has lines.
+const COUNT_MAX: u64 = 1_000_000_000_000;
 
 /// A record could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +56,14 @@ pub enum ReadError {
         /// What is wrong.
         #[source]
         source: serde_json::Error,
+    },
+    /// A line tells of what no run can come to.
+    #[error("line {line} of the record {} is damaged: it tells of an instant or a count that no run comes to", path.display())]
+    Beyond {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: u64,
     },
     /// A line is too long.
     #[error("line {line} of the record {} is longer than {LINE_BYTES_MAX} bytes", path.display())]
@@ -102,6 +117,9 @@ pub fn read_from(mut input: impl BufRead, path: &Path) -> Result<RunRecord, Read
             continue;
         };
         match serde_json::from_slice::<Line>(&buffer) {
+            Ok(line) if !is_possible(&line) => {
+                return Err(ReadError::Beyond { path: path.to_owned(), line: number });
+            }
             Ok(line) => known.push(line),
             Err(_) if !is_whole => break,
             Err(source) => {
@@ -115,6 +133,25 @@ pub fn read_from(mut input: impl BufRead, path: &Path) -> Result<RunRecord, Read
     }
     record.sort();
     Ok(record)
+}
+
+/// Whether a run can have come to what a line tells of.
+fn is_possible(line: &Line) -> bool {
+    let is_early = |instants: &[Timestamp]| instants.iter().all(|at| *at <= INSTANT_MAX);
+    match line {
+        Line::Header(_) => true,
+        Line::Event(event) => is_early(&[event.at, event.stated.unwrap_or_default()]),
+        Line::Window(window) => {
+            let counts = window.outcomes.values().map(|part| part.n).chain([window.owed]);
+            window.second <= INSTANT_MAX.0 / SECOND && counts.max() <= Some(COUNT_MAX)
+        }
+        Line::Failure(failure) => {
+            let times = [failure.scheduled, failure.sent, failure.ended];
+            is_early(&times) && failure.n <= COUNT_MAX
+        }
+        Line::Sample(sample) => is_early(&[sample.at]),
+        Line::Footer(footer) => is_early(&[footer.end]),
+    }
 }
 
 fn header(line: &[u8], is_whole: bool, path: &Path) -> Result<RunRecord, ReadError> {
@@ -236,9 +273,15 @@ mod tests {
         let text = String::from_utf8(whole()).unwrap();
         let newer = text.replacen("record/v1", "record/v7", 1);
         let damaged = text.replacen("\"seq\":1", "\"seq\":x", 1);
+        let late = text.replacen("\"second\":1", "\"second\":99999999999", 1);
+        let many = text.replacen("\"owed\":3", "\"owed\":18446744073709551615", 1);
+        let never = text.replacen("\"at\":5", "\"at\":18446744073709551615", 1);
         for (bytes, word) in [
             (newer.as_str(), "it says `highwater.record/v7`"),
             (damaged.as_str(), "line 3"),
+            (late.as_str(), "no run comes to"),
+            (many.as_str(), "no run comes to"),
+            (never.as_str(), "no run comes to"),
             ("{}\n", "it says `nothing`"),
             ("hello\n", "no JSON"),
             ("", "is empty"),

@@ -47,6 +47,7 @@ fn write_all(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
         writeln!(out, "**Rate:** {}\n", escape(&closed))?;
     }
     losses(out, analysis)?;
+    retries(out, analysis)?;
     findings(out, analysis)?;
     percentiles(out, analysis)?;
     scaling(out, analysis)?;
@@ -100,6 +101,27 @@ fn losses(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
 }
 
 /// What went wrong with pods, whether it lost a request or not.
+fn retries(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
+    if let Some(pods) = phrases::passed_over(analysis) {
+        writeln!(out, "**Passed over by the proxy for failures:** {pods}.\n")?;
+    }
+    let Some(told) = phrases::retries(analysis) else { return Ok(()) };
+    writeln!(out, "**Retries:** {}.\n", escape(&told))?;
+    if analysis.retries.by_cause.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "| rescued by a retry | requests | seen |")?;
+    writeln!(out, "| --- | ---: | --- |")?;
+    for loss in analysis.retries.by_cause.iter().take(LOSSES_MAX) {
+        let count = figures::count(loss.count);
+        writeln!(out, "| {} | {count} | {} |", loss.cause.title(), escape(&loss.evidence))?;
+    }
+    if let Some(more @ 1..) = analysis.retries.by_cause.len().checked_sub(LOSSES_MAX) {
+        writeln!(out, "| … and {} | | |", figures::counted(more as u64, "more cause"))?;
+    }
+    writeln!(out)
+}
+
 fn findings(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
     if analysis.findings.is_empty() {
         return Ok(());

@@ -27,6 +27,42 @@ pub fn findings(analysis: &Analysis) -> Option<String> {
     (!told.is_empty()).then(|| told.join("; "))
 }
 
+/// What a proxy's retries hid: `3 requests were rescued by a retry:
+/// termination race 3`; `None` if nothing.
+pub fn retries(analysis: &Analysis) -> Option<String> {
+    let retries = &analysis.retries;
+    let mut parts = Vec::new();
+    if retries.attempts > 0 {
+        let were = if retries.rescued == 1 { "was" } else { "were" };
+        let rescued = figures::counted(retries.rescued, "request");
+        let causes: Vec<String> = retries
+            .by_cause
+            .iter()
+            .map(|loss| {
+                let title = loss.cause.title().to_lowercase();
+                format!("{title} {}", figures::count(loss.count))
+            })
+            .collect();
+        let of_causes =
+            if causes.is_empty() { String::new() } else { format!(": {}", causes.join(", ")) };
+        parts.push(format!("{rescued} {were} rescued by a retry{of_causes}"));
+    }
+    if let further @ 1.. = retries.attempts.saturating_sub(retries.rescued) {
+        let retries = if further == 1 { "retry" } else { "retries" };
+        parts.push(format!("{} further {retries} did not decide", figures::count(further)));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Whom the proxy passed over for failures: `2 pods, 5 times`; `None` if nobody.
+pub fn passed_over(analysis: &Analysis) -> Option<String> {
+    let retries = &analysis.retries;
+    (retries.ejections > 0).then(|| {
+        let pods = figures::counted(retries.ejected.len() as u64, "pod");
+        format!("{pods}, {}", figures::counted(retries.ejections, "time"))
+    })
+}
+
 /// What the autoscaler decided: `5 decisions: 4 up, 1 down; 2 held back by a limit`; `None`
 /// without one.
 pub fn autoscaler(analysis: &Analysis) -> Option<String> {

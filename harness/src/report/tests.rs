@@ -7,6 +7,7 @@ use crate::analyze::{Analysis, Summary};
 
 mod fidelity;
 mod properties;
+mod retries;
 mod tags;
 
 fn fixtures() -> Vec<(&'static str, Analysis)> {
@@ -139,6 +140,7 @@ fn the_text_fits_on_a_page_of_a_terminal() {
     let mut crowded = testkit::untrusted();
     crowded.losses = vec![testkit::lossy().losses[0].clone(); 9];
     crowded.objectives = vec![testkit::lossy().objectives[0].clone(); 30];
+    crowded.retries.attempts = 1;
     crowded.audit.reasons = vec!["a reason\nof two lines".into(); 30];
     for (_, analysis) in fixtures().into_iter().chain([("crowded", crowded)]) {
         let text = text::render(&analysis);

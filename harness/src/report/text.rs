@@ -43,6 +43,12 @@ pub fn render(analysis: &Analysis) -> String {
     if let Some(found) = phrases::findings(analysis) {
         lines.push("found", &clean::line(&found));
     }
+    if let Some(rescued) = phrases::retries(analysis) {
+        lines.push("retries", &clean::line(&rescued));
+    }
+    if let Some(pods) = phrases::passed_over(analysis) {
+        lines.push("passed over", &pods);
+    }
     let of = &analysis.latency;
     let latency = [("p50", of.p50), ("p90", of.p90), ("p99", of.p99), ("p99.9", of.p999)]
         .map(|(name, value)| format!("{name} {}", figures::percentile(of, value)));
@@ -51,9 +57,13 @@ pub fn render(analysis: &Analysis) -> String {
         "transitions",
         &figures::transitions(&analysis.transitions, figures::lost(&analysis.requests)),
     );
-    let told = scaling(&mut lines, analysis);
+    let retries = &analysis.retries;
+    let told = scaling(&mut lines, analysis)
+        + usize::from(retries.attempts > 0)
+        + usize::from(retries.ejections > 0);
     // Where there is most to tell, the page is full.
-    let room = if analysis.audit.trusted { OBJECTIVES_MAX } else { OBJECTIVES_MAX - told };
+    let room =
+        if analysis.audit.trusted { OBJECTIVES_MAX } else { OBJECTIVES_MAX.saturating_sub(told) };
     objectives(&mut lines, analysis, room);
     if analysis.audit.trusted {
         let warnings = match analysis.audit.warnings.as_slice() {

@@ -28,6 +28,8 @@ bundled! {
     "day"
     "eviction"
     "eviction-wrong"
+    "idle-timeout-race"
+    "idle-timeout-race-wrong"
     "long-requests"
     "long-requests-wrong"
     "rolling-update"

@@ -1,7 +1,7 @@
 //! The terminal view of a run: `highwater run --tui`.
 //!
 //! 1. the picture, a pure function of [`crate::live::LiveView`]: [`draw`]
-//! 2. the terminal, given back on every way out: [`screen`]
+//! 2. the terminal, given back on every way out: `screen`
 //! 3. a thread that draws the latest state a few times a second and hears the keys: [`Tui`]
 //!
 //! The thread takes copies of the latest state and holds nobody up: neither the backend that tells

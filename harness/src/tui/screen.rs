@@ -106,12 +106,15 @@ impl Screen {
     /// Takes it again after the program was stopped: a shell has had it meanwhile.
     pub(super) fn take_again(&mut self) -> io::Result<()> {
         enter()?;
-        self.terminal.clear()
+        self.clear()
     }
 
     /// Wipes it, whatever is on it: the next picture is drawn in full.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // `Terminal::clear` asks the terminal where its cursor is, and fails if that does not
+        // answer; a new size wipes it without a question.
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::new(0, 0, size.width, size.height))
     }
 
     /// Draws a picture.

@@ -135,7 +135,7 @@ fn docs_are_written() {
     let jobs: Vec<Job> = rows()
         .map(|row| {
             let sets = [row.setting, row.wrong].concat();
-            Job { name: row.name, path: path_of(row), seed: 1, sets }
+            Job { name: row.name, path: path_of(row), seed: 1, sets, backend: "local" }
         })
         .collect();
     for (row, outcome) in rows().zip(run_all(&jobs)) {

@@ -27,6 +27,8 @@ pub(crate) struct Job {
     pub(crate) path: &'static str,
     pub(crate) seed: u64,
     pub(crate) sets: Vec<&'static str>,
+    /// `local` or `sim`.
+    pub(crate) backend: &'static str,
 }
 
 /// What became of it.
@@ -89,6 +91,7 @@ fn run(job: &Job) -> Outcome {
     std::fs::write(&scenario, BASE).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
     command.arg("run").arg(&scenario).arg("--out").arg(&out).stdin(Stdio::null());
+    command.args(["--backend", job.backend]);
     let own = [format!("path.kind={}", job.path), format!("seed={}", job.seed)];
     for set in job.sets.iter().copied().chain(own.iter().map(String::as_str)) {
         command.args(["--set", set]);

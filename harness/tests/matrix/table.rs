@@ -216,6 +216,7 @@ pub(crate) const TABLE: &[Row] = &[
             "target.deployment.template.readinessProbe.failureThreshold=1",
             "target.deployment.template.lifecycle={preStop: {httpGet: {path: /prestop, port: http}}}",
             "path.propagation={uniform: [0s, 300ms]}",
+            "traffic.keepAlive=false",
             "events=[{at: 1s, delete: {}}]",
         ],
         wrong: &["target.misbehave=[unready-too-early]"],

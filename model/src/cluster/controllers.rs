@@ -6,15 +6,14 @@
 //! *Source* of the handlers, which decide who syncs after which change: Kubernetes v1.35,
 //! `deployment_controller.go` and `replica_set.go`.
 
-use alloc::{
-    collections::{BTreeMap, VecDeque},
-    vec::Vec,
-};
+mod sync;
+
+use alloc::{collections::BTreeMap, vec::Vec};
 
 use super::{
     deployment::{Change, Deployment, ReplicaSet, Shrink, Wanted},
-    replicaset::{self, Difference, Phase, Pod},
-    whole_second,
+    queue::Queue,
+    replicaset::{Phase, Pod},
 };
 use crate::time::{Nanos, Timestamp};
 
@@ -40,6 +39,8 @@ pub enum Write {
         shrink: Shrink,
         /// Whether it is gone with that, as pods without a node are.
         is_gone: bool,
+        /// Whether a real cluster might as well have taken another one, though the pods differ.
+        by_chance: bool,
     },
 }
 
@@ -67,25 +68,24 @@ pub struct Controllers {
     /// Pods ever made, by template.
     numbers: BTreeMap<u32, u32>,
     turn: Turn,
-    deployment_queued: bool,
-    sets_queued: VecDeque<u32>,
-    deployment_timer: Option<Timestamp>,
-    set_timers: BTreeMap<u32, Timestamp>,
+    deployment_queue: Queue<()>,
+    /// By template, which is what a ReplicaSet's name comes from.
+    set_queue: Queue<u32>,
 }
 
 impl Controllers {
     /// A deployment that was just created.
     pub fn new(wanted: Wanted, turn: Turn) -> Self {
+        let mut deployment_queue = Queue::new();
+        deployment_queue.add(());
         Self {
             deployment: Deployment::new(wanted),
             pods: Vec::new(),
             pods_created: 0,
             numbers: BTreeMap::new(),
             turn,
-            deployment_queued: true,
-            sets_queued: VecDeque::new(),
-            deployment_timer: None,
-            set_timers: BTreeMap::new(),
+            deployment_queue,
+            set_queue: Queue::new(),
         }
     }
 
@@ -106,7 +106,9 @@ impl Controllers {
 
     /// Changes the deployment's spec.
     pub fn want(&mut self, wanted: Wanted) {
-        self.deployment_queued |= self.deployment.want(wanted);
+        if self.deployment.want(wanted) {
+            self.deployment_queue.add(());
+        }
     }
 
     /// Changes a pod: binding, phase, readiness, restarts. Gone ones are ignored.
@@ -119,15 +121,22 @@ impl Controllers {
         if *known == before {
             return;
         }
-        let (template, turned_ready) = (
-            known.template,
-            before.ready.is_none() && known.ready.is_some() && !known.is_terminating,
-        );
-        self.queue_set(template);
-        let min_ready = self.deployment.set(template).map_or(0, |set| set.min_ready_seconds);
-        if turned_ready && min_ready > 0 {
-            self.plan(template, now + Nanos::from_secs(u64::from(min_ready)));
+        let turned_ready = before.ready.is_none() && known.ready.is_some();
+        let is_up = turned_ready && !known.is_terminating;
+        let Some(set) = self.owner(&before) else {
+            return;
+        };
+        let (template, min_ready) = (set.template, u64::from(set.min_ready_seconds));
+        self.set_queue.add(template);
+        if is_up && min_ready > 0 {
+            self.set_queue.add_after(now, template, Nanos::from_secs(min_ready));
         }
+    }
+
+    /// The ReplicaSet of a pod, if it still exists: one that was made anew for the same template
+    /// is another one.
+    fn owner(&self, pod: &Pod) -> Option<&ReplicaSet> {
+        self.deployment.set(pod.template).filter(|set| set.id == pod.set)
     }
 
     /// Deletes a pod gracefully. Pods without a node and failed ones are gone at once: returns
@@ -150,34 +159,27 @@ impl Controllers {
         let Some(place) = self.pods.iter().position(|known| known.pod == pod) else {
             return;
         };
-        let template = self.pods.remove(place).template;
-        self.queue_set(template);
-        if !self.deployment.wanted().is_rolling() && self.pods.is_empty() {
-            self.deployment_queued = true;
+        let pod = self.pods.remove(place);
+        if self.owner(&pod).is_none() {
+            return;
+        }
+        self.set_queue.add(pod.template);
+        let is_last = !self.pods.iter().any(|other| self.owner(other).is_some());
+        if is_last && !self.deployment.wanted().is_rolling() {
+            self.deployment_queue.add(());
         }
     }
 
     /// Queues what time alone has made due.
     pub fn fire(&mut self, now: Timestamp) {
-        if self.deployment_timer.is_some_and(|at| at <= now) {
-            self.deployment_timer = None;
-            self.deployment_queued = true;
-        }
-        let due: Vec<u32> = self
-            .set_timers
-            .iter()
-            .filter(|&(_, &at)| at <= now)
-            .map(|(&template, _)| template)
-            .collect();
-        for template in due {
-            self.set_timers.remove(&template);
-            self.queue_set(template);
-        }
+        self.deployment_queue.fire(now);
+        self.set_queue.fire(now);
     }
 
     /// When something becomes due by the passing of time alone.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.set_timers.values().copied().chain(self.deployment_timer).min()
+        let deadlines = [self.deployment_queue.next_deadline(), self.set_queue.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Lets the controllers work until they find nothing more to do. New pods get their UID from
@@ -189,11 +191,13 @@ impl Controllers {
         writes: &mut Vec<Write>,
     ) {
         for _ in 0..SYNCS_MAX {
-            let set_first = self.turn == Turn::ReplicaSetFirst && !self.sets_queued.is_empty();
-            if self.deployment_queued && !set_first {
+            let (deployment, set) = self.take();
+            let is_set_first = self.turn == Turn::ReplicaSetFirst && set.is_some();
+            if deployment.is_some() && !is_set_first {
                 self.sync_deployment(now, writes);
-            } else if let Some(template) = self.sets_queued.pop_front() {
+            } else if let Some(template) = set {
                 self.sync_set(now, template, uid, writes);
+                self.set_queue.done();
             } else {
                 return;
             }
@@ -201,104 +205,9 @@ impl Controllers {
         panic!("the controllers do not settle");
     }
 
-    fn sync_deployment(&mut self, now: Timestamp, writes: &mut Vec<Write>) {
-        self.deployment_queued = false;
-        let mut changes = Vec::new();
-        let pods = &self.pods;
-        let has_other_pods = |template: Option<u32>| {
-            pods.iter().any(|pod| Some(pod.template) != template && pod.phase != Phase::Failed)
-        };
-        let look = self.deployment.sync(now, &has_other_pods, &mut changes);
-        if let Some(at) = look {
-            self.deployment_timer = Some(self.deployment_timer.map_or(at, |old| old.min(at)));
-        }
-        for change in changes {
-            self.deployment_queued = true;
-            match change {
-                Change::Created { template, .. }
-                | Change::Scaled { template, .. }
-                | Change::Annotated { template } => self.queue_set(template),
-                Change::Removed { .. } | Change::Status => {}
-            }
-            writes.push(Write::Deployment(change));
-        }
-    }
-
-    /// *Source*: `syncReplicaSet`. The status counts the pods as they were before this sync made
-    /// or deleted some: the next one, which these cause, counts those.
-    fn sync_set(
-        &mut self,
-        now: Timestamp,
-        template: u32,
-        uid: &mut dyn FnMut(u32, u32) -> u64,
-        writes: &mut Vec<Write>,
-    ) {
-        let Some(set) = self.deployment.set(template).cloned() else {
-            return;
-        };
-        let counts = replicaset::count(&set, &self.pods, now);
-        let next_check = replicaset::next_check(&set, &self.pods, now);
-        match replicaset::difference(&set, &self.pods, now) {
-            Some(Difference::Create(count)) => {
-                for _ in 0..count {
-                    self.create(now, &set, uid, writes);
-                }
-            }
-            Some(Difference::Delete(victims)) => {
-                for pod in victims {
-                    let is_gone = self.delete(now, pod);
-                    let shrink = set.shrink;
-                    writes.push(Write::PodDeleted { pod, shrink, is_gone });
-                }
-            }
-            None => {}
-        }
-        if self.deployment.count(template, counts) {
-            self.queue_set(template);
-            self.deployment_queued = true;
-        }
-        if let Some(at) = next_check {
-            self.plan(template, at);
-        }
-    }
-
-    fn create(
-        &mut self,
-        now: Timestamp,
-        set: &ReplicaSet,
-        uid: &mut dyn FnMut(u32, u32) -> u64,
-        writes: &mut Vec<Write>,
-    ) {
-        let number = self.numbers.entry(set.template).or_default();
-        *number += 1;
-        let (pod, template, number) = (self.pods_created, set.template, *number);
-        self.pods_created += 1;
-        self.pods.push(Pod {
-            pod,
-            template,
-            number,
-            uid: uid(template, number),
-            created: whole_second(now),
-            node: None,
-            phase: Phase::Pending,
-            ready: None,
-            restarts: 0,
-            deletion_cost: 0,
-            is_terminating: false,
-        });
-        self.queue_set(template);
-        writes.push(Write::PodCreated { pod, template, number });
-    }
-
-    fn queue_set(&mut self, template: u32) {
-        if !self.sets_queued.contains(&template) {
-            self.sets_queued.push_back(template);
-        }
-    }
-
-    fn plan(&mut self, template: u32, at: Timestamp) {
-        let timer = self.set_timers.entry(template).or_insert(at);
-        *timer = at.min(*timer);
+    /// Lets idle workers take a key, as they do after each write. Returns what they have in hand.
+    fn take(&mut self) -> (Option<()>, Option<u32>) {
+        (self.deployment_queue.take(), self.set_queue.take())
     }
 }
 

@@ -16,7 +16,10 @@ mod sets;
 
 use alloc::vec::Vec;
 
-pub use self::progress::{Progress, Reason, Status};
+pub use self::{
+    progress::{Progress, Reason, Status},
+    sets::{Counts, ReplicaSet, Shrink},
+};
 use crate::{
     spec::{self, Strategy, StrategyType},
     time::{Nanos, Timestamp},
@@ -40,6 +43,9 @@ pub struct Wanted {
     /// Identity of the pod template: equal numbers are equal templates, so that going back to an
     /// old one finds its ReplicaSet.
     pub template: u32,
+    /// What decides between ReplicaSets that were made within the same second: upstream compares
+    /// their names, which are hashes of the template. Equal ones go by template.
+    pub name: u64,
 }
 
 /// `spec.revisionHistoryLimit` where none is given.
@@ -60,6 +66,7 @@ impl Wanted {
             history_limit: HISTORY_LIMIT,
             paused: false,
             template: 1,
+            name: 0,
         }
     }
 
@@ -86,56 +93,6 @@ impl Wanted {
     pub fn min_available(&self) -> u32 {
         self.replicas - self.max_unavailable()
     }
-}
-
-/// Pods of a ReplicaSet as its controller last counted them (`status`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Not terminating.
-    pub replicas: u32,
-    /// Of these, ready.
-    pub ready: u32,
-    /// Of these, ready for long enough.
-    pub available: u32,
-    /// Being deleted.
-    pub terminating: u32,
-}
-
-/// Why a ReplicaSet was last made smaller.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shrink {
-    /// A rollout replaces its pods.
-    #[default]
-    Rollout,
-    /// Fewer pods are wanted.
-    Scaling,
-}
-
-/// A ReplicaSet.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReplicaSet {
-    /// Identity of its pod template.
-    pub template: u32,
-    /// When it was made, in whole seconds.
-    pub created: Timestamp,
-    /// `spec.replicas`.
-    pub replicas: u32,
-    /// `spec.minReadySeconds`.
-    pub min_ready_seconds: u32,
-    /// Annotation `deployment.kubernetes.io/revision`.
-    pub revision: u32,
-    /// Annotation `deployment.kubernetes.io/desired-replicas`.
-    pub desired: u32,
-    /// Annotation `deployment.kubernetes.io/max-replicas`.
-    pub max: u32,
-    /// Counts changes of the spec.
-    pub generation: u64,
-    /// The generation that `status` belongs to.
-    pub observed: u64,
-    /// Its pods as last counted.
-    pub status: Counts,
-    /// Why it was last made smaller.
-    pub shrink: Shrink,
 }
 
 /// What a sync wrote.
@@ -171,19 +128,42 @@ pub enum Change {
     Status,
 }
 
+/// What a sync asks for, besides the further syncs that its writes cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing.
+    Never,
+    /// Another sync soon: the progress deadline is less than a second away.
+    Soon,
+    /// Another sync after so long: the progress deadline has passed then.
+    After(Nanos),
+    /// Another sync soon: this one failed. It had written the deployment or a ReplicaSet, and then
+    /// tried to write it again from its old copy.
+    Conflict,
+}
+
+/// A second write of an object in one sync, which the API server refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Conflict;
+
 /// The deployment with its ReplicaSets, as the API server has them.
 #[derive(Clone, Debug)]
 pub struct Deployment {
     wanted: Wanted,
     generation: u64,
+    sets_made: u32,
     /// In order of creation.
     sets: Vec<ReplicaSet>,
     status: Status,
     /// Annotation `deployment.kubernetes.io/revision`.
     revision: u32,
     /// Whether this sync has written the deployment: its copy is old then, and a second write
-    /// fails with a conflict. The next sync, which the first one caused, makes up for it.
+    /// fails with a conflict, which ends it. The next sync, which the first write caused, makes up
+    /// for it.
     is_stale: bool,
+    /// The sum of the ReplicaSets' sizes in this sync's copies of them: what it scales itself
+    /// counts from the next one on.
+    seen: u32,
 }
 
 impl Deployment {
@@ -192,10 +172,12 @@ impl Deployment {
         Self {
             wanted,
             generation: 1,
+            sets_made: 0,
             sets: Vec::new(),
             status: Status::default(),
             revision: 0,
             is_stale: false,
+            seen: 0,
         }
     }
 
@@ -217,6 +199,11 @@ impl Deployment {
     /// The status as last written.
     pub fn status(&self) -> &Status {
         &self.status
+    }
+
+    /// Annotation `deployment.kubernetes.io/revision`; 0 before the first.
+    pub fn revision(&self) -> u32 {
+        self.revision
     }
 
     /// The ReplicaSets in order of creation.
@@ -241,11 +228,11 @@ impl Deployment {
         changed
     }
 
-    /// One sync: reads what is, takes at most one step, and appends what it wrote. Returns when
-    /// to look again if nothing happens until then (progress deadline).
+    /// One sync: reads what is, takes at most one step, and appends what it wrote. Returns what is
+    /// to follow even if nothing happens until then.
     ///
-    /// `has_other_pods` tells whether there is a pod, terminating ones included, that has not
-    /// finished and is not of this template (or any at all, for `None`).
+    /// `has_other_pods` tells whether there is a pod of one of the ReplicaSets, terminating ones
+    /// included, that has not finished and is not of this template (or any at all, for `None`).
     ///
     /// *Source*: `deployment_controller.go`, `syncDeployment`.
     pub fn sync(
@@ -253,21 +240,31 @@ impl Deployment {
         now: Timestamp,
         has_other_pods: &dyn Fn(Option<u32>) -> bool,
         changes: &mut Vec<Change>,
-    ) -> Option<Timestamp> {
+    ) -> Look {
         self.is_stale = false;
+        self.seen = self.total();
+        self.step(now, has_other_pods, changes).unwrap_or(Look::Conflict)
+    }
+
+    fn step(
+        &mut self,
+        now: Timestamp,
+        has_other_pods: &dyn Fn(Option<u32>) -> bool,
+        changes: &mut Vec<Change>,
+    ) -> Result<Look, Conflict> {
         self.note_pause(now, changes);
         if self.wanted.paused {
-            self.sync_scaling(now, changes);
-            return None;
+            self.sync_scaling(now, changes)?;
+            return Ok(Look::Never);
         }
-        let is_scaling = self.is_scaling_event(now, changes);
+        let is_scaling = self.is_scaling_event(now, changes)?;
         if changes.iter().any(|change| matches!(change, Change::Annotated { .. })) {
-            // Upstream goes on with its old copy of the ReplicaSet, whose write conflicts.
-            return None;
+            // Upstream goes on with its old copy of the ReplicaSet.
+            return Err(Conflict);
         }
         if is_scaling {
-            self.sync_scaling(now, changes);
-            return None;
+            self.sync_scaling(now, changes)?;
+            return Ok(Look::Never);
         }
         match self.wanted.strategy.kind {
             StrategyType::RollingUpdate => self.sync_rolling(now, changes),
@@ -276,10 +273,14 @@ impl Deployment {
     }
 
     /// *Source*: `sync.go`, `isScalingEvent`.
-    fn is_scaling_event(&mut self, now: Timestamp, changes: &mut Vec<Change>) -> bool {
-        self.find_new(now, false, changes);
+    fn is_scaling_event(
+        &mut self,
+        now: Timestamp,
+        changes: &mut Vec<Change>,
+    ) -> Result<bool, Conflict> {
+        self.find_new(now, false, changes)?;
         let wanted = self.wanted.replicas;
-        self.sets.iter().any(|set| set.replicas > 0 && set.desired != wanted)
+        Ok(self.sets.iter().any(|set| set.replicas > 0 && set.desired != wanted))
     }
 }
 

@@ -8,6 +8,7 @@
 //! effects.
 //!
 //! 1. [`controllers`]: the API server's objects with the [`deployment`] and [`replicaset`] controllers
+//!    and their work queues (`queue`)
 //! 2. [`pod`]: the kubelet's view of one pod: containers, hooks, terminations, back-off
 //! 3. [`probe`]: the probes of one pod
 //! 4. [`endpoints`]: the EndpointSlice and its way to each consumer
@@ -19,6 +20,7 @@ pub mod endpoints;
 mod machine;
 pub mod pod;
 pub mod probe;
+mod queue;
 pub mod replicaset;
 
 pub use self::machine::{Cluster, PodPhase, PodState, PodView, Status};

@@ -27,6 +27,8 @@ pub struct Pod {
     pub pod: u32,
     /// The template of its ReplicaSet.
     pub template: u32,
+    /// The `id` of its ReplicaSet.
+    pub set: u32,
     /// Its place among all pods ever made of its template, from 1.
     pub number: u32,
     /// Breaks ties between victims, as the UID does upstream.
@@ -65,8 +67,13 @@ impl Pod {
 pub enum Difference {
     /// As many pods must be made.
     Create(u32),
-    /// These pods must go, in the order of their creation.
-    Delete(Vec<u32>),
+    /// Pods must go.
+    Delete {
+        /// Which ones, in the order of their creation.
+        victims: Vec<u32>,
+        /// Whether a real cluster might as well take others, though the pods differ.
+        by_chance: bool,
+    },
 }
 
 /// How many pods a sync makes or deletes at most.
@@ -87,16 +94,14 @@ pub fn difference(set: &ReplicaSet, pods: &[Pod], now: Timestamp) -> Option<Diff
         Ordering::Less => Some(Difference::Create(BURST.min(set.replicas - have))),
         Ordering::Greater => {
             let count = BURST.min(have - set.replicas);
-            if count < have {
-                rank(&mut own, pods, now);
-            }
+            let by_chance = count < have && rank(&mut own, pods, now);
             let mut victims: Vec<u32> = own
                 .iter()
                 .take(usize::try_from(count).expect("a count of pods fits"))
                 .map(|pod| pod.pod)
                 .collect();
             victims.sort_unstable();
-            Some(Difference::Delete(victims))
+            Some(Difference::Delete { victims, by_chance })
         }
     }
 }
@@ -106,7 +111,7 @@ pub fn difference(set: &ReplicaSet, pods: &[Pod], now: Timestamp) -> Option<Diff
 /// *Source*: `replica_set_utils.go`, `calculateStatus`.
 pub fn count(set: &ReplicaSet, pods: &[Pod], now: Timestamp) -> Counts {
     let mut counts = Counts::default();
-    for pod in pods.iter().filter(|pod| pod.template == set.template) {
+    for pod in pods.iter().filter(|pod| pod.set == set.id) {
         counts.terminating += u32::from(pod.is_terminating && pod.phase != Phase::Failed);
         if pod.is_active() {
             let available_at = pod.available_at(set.min_ready_seconds);
@@ -134,15 +139,22 @@ pub fn next_check(set: &ReplicaSet, pods: &[Pod], now: Timestamp) -> Option<Time
 }
 
 fn active<'a>(set: &ReplicaSet, pods: &'a [Pod]) -> impl Iterator<Item = &'a Pod> {
-    let template = set.template;
-    pods.iter().filter(move |pod| pod.template == template && pod.is_active())
+    let id = set.id;
+    pods.iter().filter(move |pod| pod.set == id && pod.is_active())
 }
 
-/// Sorts `own` so that the first is the first to go.
+/// Up to how many pods upstream's sort is one by insertion. *Source*: Go's `sort.Sort`.
+const INSERTION: usize = 12;
+
+/// Sorts `own` so that the first is the first to go. Returns whether upstream's order of these pods
+/// is a matter of chance.
 ///
-/// An insertion sort, as upstream's order is not transitive where ages fall into the same power
-/// of two: a general sort may refuse it.
-fn rank(own: &mut Vec<&Pod>, pods: &[Pod], now: Timestamp) {
+/// Upstream's comparison is not transitive: of two pods whose ages lie within the same power of two
+/// the UID decides at once, of two that are equally old restarts and more come before it. Where that
+/// shows, the result depends on how one sorts, and on the order that one starts from, which is
+/// random in a real cluster. Here it is by insertion, starting from the order of the UIDs. That is
+/// what the oracle does with few pods; with more than [`INSERTION`] Go's sort jumps about.
+fn rank(own: &mut Vec<&Pod>, pods: &[Pod], now: Timestamp) -> bool {
     let on_node =
         |pod: &Pod| pods.iter().filter(|other| other.is_active() && other.node == pod.node).count();
     let mut ranked: Vec<(usize, &Pod)> = own.iter().map(|pod| (on_node(pod), *pod)).collect();
@@ -154,7 +166,22 @@ fn rank(own: &mut Vec<&Pod>, pods: &[Pod], now: Timestamp) {
             i -= 1;
         }
     }
-    *own = ranked.into_iter().map(|(_, pod)| pod).collect();
+    *own = ranked.iter().map(|(_, pod)| *pod).collect();
+    ranked.len() > INSERTION && !is_in_order(&ranked, now)
+}
+
+/// Whether each pod compares with each one behind it as their places say: less, or equal if all
+/// between them are.
+fn is_in_order(ranked: &[(usize, &Pod)], now: Timestamp) -> bool {
+    (0..ranked.len()).all(|i| {
+        let mut want = Ordering::Equal;
+        ((i + 1)..ranked.len()).all(|j| {
+            if victims_first(ranked[j - 1], ranked[j], now) == Ordering::Less {
+                want = Ordering::Less;
+            }
+            victims_first(ranked[i], ranked[j], now) == want
+        })
+    })
 }
 
 /// Which of two pods goes first; each with how many pods of the deployment share its node.

@@ -4,12 +4,12 @@
 //! from a [`World`], writes the scale through it, and returns what it did and why.
 //!
 //! 1. what a pass reads, and how the metrics APIs answer: [`world`]
-//! 2. which pods count, and how many replicas one metric asks for: [`pods`], [`calculator`],
-//!    [`totals`]; for people who ask, pod by pod: [`inspect`]
-//! 3. several metrics, of which the largest wins: [`combine`]
-//! 4. stabilisation windows, rate policies, bounds: [`normalize`], [`behavior`]
+//! 2. which pods count, and how many replicas one metric asks for: `pods`, `calculator`, `totals`;
+//!    for people who ask, pod by pod: `inspect`
+//! 3. several metrics, of which the largest wins: `combine`
+//! 4. stabilisation windows, rate policies, bounds: `normalize`, `behavior`
 //! 5. conditions, events and errors, in the words that `kubectl describe hpa` shows: [`words`]
-//! 6. what older and newer releases do otherwise: [`version`]
+//! 6. what older and newer releases do otherwise: `version`
 //!
 //! *Source*: kubernetes `pkg/controller/podautoscaler` (v1.35); `shared/facts/hpa-semantics.md`.
 //! All values are thousandths in 64-bit integers, all ratios IEEE doubles, as upstream.

@@ -11,7 +11,7 @@ use crate::{
     time::{Nanos, SECOND},
 };
 
-/// The intended rate over time, in straight lines; [`super::lines`] tells how close they are to
+/// The intended rate over time, in straight lines; `lines` tells how close they are to
 /// the shapes.
 ///
 /// Symbols: `t` seconds from the start of the traffic, `r` requests per second, `n` expected

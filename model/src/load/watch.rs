@@ -16,6 +16,12 @@ use crate::{spec::Arrivals, time::Nanos};
 /// Equal bins that gaps are counted in.
 pub const GAP_BINS: usize = 20;
 
+/// Gaps of a share of more parts than this are not counted: its terms would leave what a number
+/// can hold.
+const SHARES_MAX: u32 = 200;
+/// A sum of [`SHARES_MAX`] spans is never longer than this.
+const LONGEST: f64 = 700.0;
+
 /// Of the arrivals of one generator, those of traces left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -75,7 +81,8 @@ impl Watch {
                 self.counts.off = self.counts.off.max(off);
             }
             Arrivals::Poisson => {
-                if let Some(last) = self.last.replace(place) {
+                let last = self.last.replace(place).filter(|_| self.share.of <= SHARES_MAX);
+                if let Some(last) = last {
                     let share = erlang((place - last).max(0.0), self.share.of);
                     let bin = ((share * GAP_BINS as f64) as usize).min(GAP_BINS - 1);
                     self.counts.gaps[bin] += 1;
@@ -92,6 +99,9 @@ impl Watch {
 
 /// The distribution function of the sum of `of` exponential spans of mean 1.
 fn erlang(x: f64, of: u32) -> f64 {
+    if x > LONGEST {
+        return 1.0;
+    }
     let (mut term, mut sum) = (1.0, 1.0);
     for k in 1..of {
         term *= x / f64::from(k);
@@ -160,6 +170,7 @@ mod tests {
     fn an_erlang_of_one_is_exponential_and_of_many_is_steep_around_its_mean() {
         assert!((erlang(1.0, 1) - (1.0 - libm::exp(-1.0))).abs() < 1e-12);
         assert!((erlang(64.0, 64) - 0.5166).abs() < 1e-3);
-        assert!(erlang(0.0, 5) == 0.0 && erlang(1e6, 64) == 1.0);
+        assert!(erlang(0.0, 5) == 0.0 && erlang(1e9, SHARES_MAX) == 1.0);
+        assert!((erlang(LONGEST, SHARES_MAX) - 1.0).abs() < 1e-12);
     }
 }

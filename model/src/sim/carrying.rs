@@ -99,7 +99,8 @@ impl Sim<'_> {
         let last = self.versions.len() - 1;
         let Version { service, misbehave } =
             self.versions[(revision as usize - 1).min(last)].clone();
-        let limit = scenario.target.deployment.template.resources.limits.cpu.map(|cpu| cpu.0);
+        let limits = &scenario.target.deployment.template.resources.limits;
+        let limits = (limits.cpu.map(|cpu| cpu.0), limits.memory.map(|memory| memory.0));
         let purpose = format!("service/{name}/{}", container.restarts);
         let latency = Stream::new(scenario.seed, &purpose);
         let mut acts = Vec::new();
@@ -109,7 +110,7 @@ impl Sim<'_> {
             service,
             misbehave,
             &scenario.simulation,
-            limit,
+            limits,
             latency,
             &mut acts,
         );
@@ -121,14 +122,17 @@ impl Sim<'_> {
         if let Some(autoscaling) = &mut self.autoscaling {
             autoscaling.started(self.now, container);
         }
-        self.input(Input::ContainerStarted { container, address: None, pid: None });
+        let address = Some(format!("{}:8080", address(container.pod)));
+        self.input(Input::ContainerStarted { container, address, pid: None });
         self.do_acts(container, acts);
     }
 
     /// What a replica wants done.
     pub(super) fn do_acts(&mut self, container: ContainerId, acts: Vec<Act>) {
+        let is_out_of_memory = acts.contains(&Act::OutOfMemory);
         for act in acts {
             match act {
+                Act::OutOfMemory => {}
                 Act::Tell(phase, detail) => {
                     let pod = self.cluster.pod_name(container.pod).to_string();
                     self.emit(Source::Target, EventKind::Lifecycle { pod, phase, detail });
@@ -144,16 +148,27 @@ impl Sim<'_> {
                         autoscaling.ended(container);
                     }
                     let signal = (code > 128 && code != 143).then(|| code - 128);
-                    self.input(Input::ContainerExited { container, code, signal });
+                    let mut effects = Vec::new();
+                    let input = Input::ContainerExited { container, code, signal };
+                    self.cluster.handle(self.now, input, &mut effects);
+                    for effect in &mut effects {
+                        if let Effect::Emit {
+                            kind: EventKind::ContainerExited { oom, .. }, ..
+                        } = effect
+                        {
+                            *oom |= is_out_of_memory;
+                        }
+                    }
+                    self.carry_out(effects);
                     self.look_ahead();
                 }
             }
         }
     }
 
-    pub(super) fn plan_crash(&mut self, pod: u32, restarts: u32, at: Timestamp) {
+    pub(super) fn plan_end(&mut self, pod: u32, restarts: u32, at: Timestamp, how: Step) {
         let container = ContainerId { pod, restarts };
-        self.agenda.plan(at, What::Step(container, Step::Crash));
+        self.agenda.plan(at, What::Step(container, how));
     }
 
     fn signal(&mut self, container: ContainerId, signal: Signal) {
@@ -161,14 +176,11 @@ impl Sim<'_> {
         let Some(replica) = self.replica(container.pod, container.restarts) else { return };
         match signal {
             Signal::Sigterm | Signal::Sigint => replica.terminate(now, &mut acts),
-            Signal::Sigkill => replica.die(now, 128 + 9, &mut acts),
-            Signal::Sighup => replica.die(now, 128 + 1, &mut acts),
-            Signal::Sigquit => replica.die(now, 128 + 3, &mut acts),
-            Signal::Sigabrt => replica.die(now, 128 + 6, &mut acts),
-            Signal::Sigusr1 => replica.die(now, 128 + 10, &mut acts),
-            Signal::Sigusr2 => replica.die(now, 128 + 12, &mut acts),
             Signal::Sigstop => return self.freeze_now(container),
             Signal::Sigcont => return self.thaw(container),
+            // Whoever does not ask for it is not troubled by it.
+            Signal::Sigwinch => {}
+            other => replica.die(now, 128 + other.number(), &mut acts),
         }
         self.do_acts(container, acts);
     }
@@ -461,6 +473,11 @@ impl Sim<'_> {
             self.emit(Source::Harness, kind);
         }
     }
+}
+
+/// A pod's address: one of each, and none of this machine.
+fn address(pod: u32) -> core::net::Ipv4Addr {
+    core::net::Ipv4Addr::from_bits(0x0a00_0001 + pod % 0x00ff_fff0)
 }
 
 /// What a probe asks.

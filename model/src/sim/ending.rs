@@ -9,6 +9,7 @@ use super::{
     traffic::{Attempt, Conn},
 };
 use crate::{
+    event::{EventKind, Source},
     outcome::{Connection, Hop, HopError, Outcome},
     time::Timestamp,
 };
@@ -204,8 +205,14 @@ impl Sim<'_> {
             }
             Some(worker) => {
                 failure.request_id = Some(attempt.request.number);
-                // A client that gave up has heard nothing of the proxy.
+                // A client that gave up has heard nothing of the proxy, which tells of it.
                 let is_told = ending.outcome != Outcome::Timeout;
+                if !is_told {
+                    let mut hop = self.hop(attempt, worker, pod.clone());
+                    hop.error = Some(HopError::ClientGone);
+                    let request_id = attempt.request.number;
+                    self.emit(Source::Proxy, EventKind::ClientGone { request_id, hop });
+                }
                 failure.pod = pod.clone().filter(|_| is_told);
                 failure.hop = is_told.then(|| self.hop(attempt, worker, pod));
             }

@@ -3,7 +3,7 @@
 
 use super::{
     Sim,
-    replica::{Door, Reply},
+    replica::{Door, Reply, Step},
     sending::{Kept, kept},
     traffic::{Attempt, Conn, Up},
 };
@@ -114,7 +114,11 @@ impl Sim<'_> {
             }
             Reply::Crash => {
                 self.answer_itself(attempt, gives_up, HopError::Timeout);
-                self.plan_crash(pod, attempt.restarts, comes);
+                self.plan_end(pod, attempt.restarts, comes, Step::Crash);
+            }
+            Reply::OutOfMemory => {
+                self.answer_itself(attempt, gives_up, HopError::Timeout);
+                self.plan_end(pod, attempt.restarts, comes, Step::OutOfMemory);
             }
         }
     }

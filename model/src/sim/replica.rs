@@ -23,6 +23,10 @@ const COLD_REQUESTS: u64 = 20;
 const SLOWNESS: Nanos = Nanos::from_secs(3);
 /// How much memory a request costs that grows with each.
 const GROWTH: u64 = 1 << 20;
+/// How long a service that is ready too early does not listen, at least.
+const PREMATURE_MIN: Nanos = Nanos::from_secs(5);
+/// How long it takes until the close of a connection goes out, of who closes idle ones early.
+const CLOSE_TRAVELS: Nanos = Nanos::from_millis(20);
 /// Which request crashes.
 const CRASH_EVERY: u64 = 100;
 const CRASH_CODE: i32 = 101;
@@ -51,6 +55,8 @@ pub(super) enum Step {
     Exit(i32),
     /// A request makes it crash.
     Crash,
+    /// The kernel ends it for its memory.
+    OutOfMemory,
 }
 
 /// What becomes of a request that has come.
@@ -65,6 +71,8 @@ pub(super) enum Reply {
     },
     /// None: the process ends with it, by a crash of its own.
     Crash,
+    /// None: the process ends with it, as it has more memory than it may.
+    OutOfMemory,
     /// None as long as the process does not go on.
     Stalled,
 }
@@ -101,6 +109,8 @@ pub(super) enum Act {
     CutQueue,
     /// Whatever is in flight, or waits in the queue, is cut off now.
     Cut,
+    /// It is about to end for its memory.
+    OutOfMemory,
     /// The process has ended.
     Exited(i32),
 }
@@ -123,6 +133,7 @@ pub(super) struct Replica {
     waits: Sampler,
     latency: Stream,
     cpu: Cpu,
+    memory_limit: Option<u64>,
     /// When each worker is free, where their number is bounded.
     workers: BinaryHeap<Reverse<Timestamp>>,
     stage: Stage,
@@ -154,14 +165,17 @@ impl Replica {
         service: Service,
         misbehave: Vec<Misbehaviour>,
         simulation: &Simulation,
-        limit: Option<u64>,
+        limits: (Option<u64>, Option<u64>),
         latency: Stream,
         acts: &mut Vec<Act>,
     ) -> Self {
-        let listens = now + service.startup;
+        let is_premature = misbehave.contains(&Misbehaviour::ReadyBeforeListening);
+        let least = if is_premature { PREMATURE_MIN } else { Nanos::ZERO };
+        let listens = now + service.startup.max(least);
         let mut replica = Self {
             container,
-            cpu: Cpu::new(now, simulation.cores, limit),
+            cpu: Cpu::new(now, simulation.cores, limits.0),
+            memory_limit: limits.1,
             waits: service.latency.sampler(),
             service,
             misbehave,
@@ -208,6 +222,11 @@ impl Replica {
     pub(super) fn idle_timeout(&self) -> Option<Nanos> {
         let short = self.has(Misbehaviour::ShortIdleTimeout).then_some(SHORT_IDLE);
         short.into_iter().chain(self.service.idle_timeout).min()
+    }
+
+    /// How long after it closed an idle connection that goes out.
+    pub(super) fn close_travels(&self) -> Nanos {
+        if self.has(Misbehaviour::ShortIdleTimeout) { CLOSE_TRAVELS } else { Nanos::ZERO }
     }
 
     /// Whether answers say `Connection: close`.
@@ -274,6 +293,9 @@ impl Replica {
         if self.has(Misbehaviour::CrashOnRequest) && self.taken >= CRASH_EVERY {
             return Reply::Crash;
         }
+        if self.memory_limit.is_some_and(|limit| self.usage(now).memory > limit) {
+            return Reply::OutOfMemory;
+        }
         let at = self.work(now);
         self.busy_until = self.busy_until.max(at);
         Reply::Answer { at, is_refusal: false }
@@ -285,7 +307,7 @@ impl Replica {
         self.in_flight = self.in_flight.saturating_sub(1);
         match self.take(now) {
             Reply::Answer { at, is_refusal } => Some((at, is_refusal)),
-            Reply::Crash | Reply::Stalled => None,
+            Reply::Crash | Reply::OutOfMemory | Reply::Stalled => None,
         }
     }
 
@@ -337,7 +359,8 @@ impl Replica {
     }
 
     fn look_whether_drained(&mut self, now: Timestamp, acts: &mut Vec<Act>) {
-        let waits = self.has(Misbehaviour::NoConnectionClose) && self.open > 0;
+        let waits = (self.has(Misbehaviour::NoConnectionClose) && self.open > 0)
+            || self.has(Misbehaviour::EndlessDrain);
         if self.stage == Stage::Finishing && self.in_flight == 0 && !waits {
             acts.push(tell(LifecyclePhase::Drained));
             self.close_dependency(now, 0, acts);
@@ -363,7 +386,10 @@ impl Replica {
             Step::Listen if self.stage == Stage::Starting => {
                 self.stage = Stage::Serving;
                 self.warm_at = now + WARM_UP;
-                acts.push(tell(LifecyclePhase::Listening));
+                let is_bound = !self.has(Misbehaviour::BindLoopback);
+                let address = if is_bound { "0.0.0.0:8080" } else { "127.0.0.1:8080" };
+                let detail = alloc::format!("addr=\"{address}\"");
+                acts.push(Act::Tell(LifecyclePhase::Listening, detail));
                 if !self.has(Misbehaviour::ReadyBeforeListening) {
                     acts.push(tell(LifecyclePhase::Ready));
                 }
@@ -382,6 +408,10 @@ impl Replica {
             }
             Step::Exit(code) => self.exit(now, code, acts),
             Step::Crash => self.die(now, CRASH_CODE, acts),
+            Step::OutOfMemory => {
+                acts.push(Act::OutOfMemory);
+                self.die(now, 128 + 9, acts);
+            }
             _ => {}
         }
     }

@@ -6,7 +6,7 @@
 use super::{
     Sim,
     agenda::What,
-    replica::{Door, Replica, Reply},
+    replica::{Door, Replica, Reply, Step},
     traffic::{Attempt, Conn, Ending, Request},
 };
 use crate::{
@@ -41,8 +41,9 @@ pub(super) fn kept(
     let by_timeout = replica.idle_timeout().map(|timeout| since + timeout);
     let by_drain = replica.closed_idle_at.filter(|at| *at >= since);
     let closed = [by_timeout, by_drain, replica.dead_at].into_iter().flatten().min();
+    let travels = network + replica.close_travels();
     match closed {
-        Some(at) if at + network <= now => Kept::Closed,
+        Some(at) if at + travels <= now => Kept::Closed,
         Some(at) if at < now + network => Kept::Closing(at),
         _ => Kept::Open,
     }
@@ -252,7 +253,10 @@ impl Sim<'_> {
                 attempt.ending.at = at + network;
             }
             Reply::Stalled => {}
-            Reply::Crash => self.plan_crash(pod, attempt.restarts, comes),
+            Reply::Crash => self.plan_end(pod, attempt.restarts, comes, Step::Crash),
+            Reply::OutOfMemory => {
+                self.plan_end(pod, attempt.restarts, comes, Step::OutOfMemory);
+            }
         }
     }
 

@@ -8,7 +8,10 @@ use alloc::{borrow::Cow, string::String, vec::Vec};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::units::{Bytes, IntOrPercent, MilliCpu};
+use crate::{
+    event::Signal,
+    units::{Bytes, IntOrPercent, MilliCpu},
+};
 
 /// `apps/v1` Deployment spec.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -128,9 +131,15 @@ impl Default for PodTemplate {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Lifecycle {
-    /// Runs before SIGTERM, within the grace period.
+    /// Runs before the stop signal, within the grace period.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pre_stop: Option<LifecycleHandler>,
+    /// The signal that asks the container to end: SIGTERM if not given.
+    ///
+    /// *Source*: KEP 4960, since Kubernetes 1.33 behind the feature gate `ContainerStopSignals`;
+    /// in older clusters the image's STOPSIGNAL does the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<Signal>,
 }
 
 /// `preStop`: exactly one of the actions.

@@ -7,6 +7,7 @@ mod action;
 mod autoscaler;
 mod deployment;
 mod distribution;
+mod l7;
 mod metrics;
 mod objective;
 mod shape;
@@ -38,6 +39,7 @@ pub use deployment::{
     StrategyType, TcpSocketAction,
 };
 pub use distribution::{Distribution, Sampler};
+pub use l7::{Balancing, PassiveHealth, Retry};
 pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};
 pub use objective::{Bound, BoundOp, Measure, Objective};
 pub use shape::{
@@ -115,8 +117,18 @@ pub struct Path {
     /// How long a change of the endpoints takes to reach a client or a proxy worker; drawn for
     /// each of them and each change.
     pub propagation: Distribution,
-    /// Whether the proxy resends a request that failed (`l7`).
+    /// Whether the proxy resends a request that failed (`l7`), to another pod where there is one.
+    /// Every failure that it hides so is recorded.
     pub retry: Retry,
+    /// How often the proxy resends one request at most (`l7` with `retry`).
+    #[serde(skip_serializing_if = "is_default_retries")]
+    pub retries: u32,
+    /// How the proxy chooses among the pods (`l7`).
+    #[serde(skip_serializing_if = "Balancing::is_default")]
+    pub balancing: Balancing,
+    /// When the proxy passes a pod over that failed (`l7`); never if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passive_health: Option<PassiveHealth>,
     /// Whether the proxy keeps its connections to the pods (`l7`).
     pub keep_alive: bool,
     /// How long the proxy waits for a connection to a pod (`l7`).
@@ -125,6 +137,9 @@ pub struct Path {
     pub response_timeout: Nanos,
     /// After how long the proxy closes an idle connection to a pod (`l7`).
     pub idle_timeout: Nanos,
+    /// After how many requests the proxy closes a connection to a pod (`l7`); never if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_requests_per_connection: Option<u32>,
     /// The kind of Service that clients connect to (`kube`): `ClusterIP` from pods, `NodePort`
     /// also from outside of the cluster.
     #[serde(skip_serializing_if = "ServiceType::is_default")]
@@ -138,6 +153,14 @@ pub struct Path {
     pub host: Option<String>,
 }
 
+/// Two retries make three tries, as ingress-nginx has them (`proxy-next-upstream-tries`).
+const RETRIES: u32 = 2;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_default_retries(retries: &u32) -> bool {
+    *retries == RETRIES
+}
+
 impl Default for Path {
     /// Time-outs as ingress-nginx has them (5 s connect, 60 s read, 60 s upstream keep-alive).
     /// Source: `ingress-nginx internal/ingress/controller/config/config.go`.
@@ -148,10 +171,14 @@ impl Default for Path {
             proxy_workers: 2,
             propagation: Distribution::Fixed(Nanos::from_millis(100)),
             retry: Retry::None,
+            retries: RETRIES,
+            balancing: Balancing::RoundRobin,
+            passive_health: None,
             keep_alive: true,
             connect_timeout: Nanos::from_secs(5),
             response_timeout: Nanos::from_secs(60),
             idle_timeout: Nanos::from_secs(60),
+            max_requests_per_connection: None,
             service_type: ServiceType::ClusterIp,
             url: None,
             host: None,
@@ -178,15 +205,6 @@ pub enum PathKind {
     L4,
     /// Requests go through a reverse proxy.
     L7,
-}
-
-/// See [`Path::retry`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Retry {
-    /// Never: every failure is seen.
-    #[default]
-    None,
 }
 
 /// See [`Path::service_type`]; the Service's `spec.type`.

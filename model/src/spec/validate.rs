@@ -10,6 +10,7 @@
 
 mod autoscaler;
 mod deployment;
+mod l7;
 mod metrics;
 mod target;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use super::{
 };
 use crate::time::Nanos;
 
+pub use l7::{FAILS_MAX, RETRIES_MAX};
 pub use traffic::{expected_requests, phase_names, total_length};
 
 /// The longest traffic, and the longest of any single span: seven days.
@@ -184,6 +186,7 @@ fn check_path(found: &mut Problems, path: &Path) {
     found.check_span_above_zero("path.connectTimeout", path.connect_timeout);
     found.check_span_above_zero("path.responseTimeout", path.response_timeout);
     found.check_span_above_zero("path.idleTimeout", path.idle_timeout);
+    l7::check(found, path);
     if path.host.as_ref().is_some_and(|host| !is_authority(host)) {
         found.add("path.host", "is no value of a Host header, such as shop.example.com");
     }

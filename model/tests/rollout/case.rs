@@ -10,6 +10,9 @@ use highwater_model::{
 };
 use serde_json::Value;
 
+/// The controllers of the oracle, in its order.
+pub(crate) const CONTROLLERS: [&str; 3] = ["deployment", "replicaset", "endpointslice"];
+
 /// A case.
 pub(crate) struct Case {
     pub deployment: Value,
@@ -19,6 +22,10 @@ pub(crate) struct Case {
     pub nodes: u32,
     pub settles_each: bool,
     pub turn: Turn,
+    /// `--endpoint-slice-updates-batch-period`.
+    pub batch: Nanos,
+    /// Whether the EndpointSlice controller has its turn before the ReplicaSet controller.
+    pub is_slice_first: bool,
     pub uids_ascend: bool,
     pub actions: Vec<Value>,
     pub until: Timestamp,
@@ -60,13 +67,8 @@ impl Case {
     pub(crate) fn read(case: &Value) -> Self {
         let kubelet = &case["kubelet"];
         let versions = kubelet["versions"].as_object().into_iter().flatten();
-        let order: Vec<&str> = case["order"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .filter(|name| *name != "endpointslice")
-            .collect();
+        let order = order(case);
+        let place = |name: &str| order.iter().position(|other| other == name);
         Self {
             deployment: case["deployment"].clone(),
             grace: case["deployment"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30),
@@ -76,11 +78,13 @@ impl Case {
                 .collect(),
             nodes: u32::try_from(case["nodes"].as_u64().unwrap_or(1).max(1)).unwrap(),
             settles_each: case["settle"] != "instant",
-            turn: if order.first() == Some(&"replicaset") {
+            turn: if place("replicaset") < place("deployment") {
                 Turn::ReplicaSetFirst
             } else {
                 Turn::DeploymentFirst
             },
+            batch: seconds(case["batchSeconds"].as_f64().unwrap_or(0.0)),
+            is_slice_first: place("endpointslice") < place("replicaset"),
             uids_ascend: case["uids"] != "descending",
             actions: case["actions"].as_array().cloned().unwrap_or_default(),
             until: Timestamp::ZERO + seconds(case["until"].as_f64().unwrap()),
@@ -94,6 +98,18 @@ impl Case {
             None => self.behaviour,
         }
     }
+}
+
+/// The controllers in the order in which those with work get their turn.
+pub(crate) fn order(case: &Value) -> Vec<String> {
+    let named = case["order"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut order: Vec<String> = Vec::new();
+    for name in named.chain(CONTROLLERS) {
+        if !order.iter().any(|known| known == name) {
+            order.push(name.into());
+        }
+    }
+    order
 }
 
 /// A DeploymentSpec with the API server's defaults.

@@ -1,11 +1,12 @@
-//! The oracle's stand-ins for users, scheduler and kubelets (`oracle/rollout/{kubelet,actions}.go`).
+//! The oracle's world: its clock and its stand-ins for scheduler and kubelets
+//! (`oracle/rollout/{run_test,kubelet}.go`).
 
 use std::collections::BTreeMap;
 
 use highwater_model::{
     cluster::{
         controllers::{Controllers, Write},
-        deployment::{Change, Reason, Status},
+        deployment::{Change, Status, Wanted},
         endpoints::Entry,
         replicaset::{Phase, Pod},
     },
@@ -13,7 +14,10 @@ use highwater_model::{
 };
 use serde_json::{Value, json};
 
-use crate::case::{Behaviour, Case, merge, seconds, wanted};
+use crate::{
+    case::{Behaviour, Case, seconds, wanted},
+    observe::Seen,
+};
 
 #[derive(Clone)]
 enum Event {
@@ -45,33 +49,43 @@ impl Event {
 }
 
 pub(crate) struct World<'a> {
-    case: &'a Case,
-    controllers: Controllers,
-    spec: Value,
-    version: u32,
-    highest: u32,
-    now: Timestamp,
+    pub(super) case: &'a Case,
+    pub(super) controllers: Controllers,
+    pub(super) spec: Value,
+    pub(super) version: u32,
+    pub(super) highest: u32,
+    /// What decides between ReplicaSets of one second, by version: see [`Wanted::name`].
+    names: &'a BTreeMap<u32, u64>,
+    pub(super) now: Timestamp,
     /// By time, class (actions first) and order of planning.
     agenda: BTreeMap<(Timestamp, u8, u64), Event>,
     planned: u64,
     uids: u64,
     bound: u32,
-    acted: usize,
-    errors: &'a [bool],
-    status: Option<Status>,
-    endpoints: Vec<Entry>,
-    trace: Vec<Value>,
+    pub(super) acted: usize,
+    pub(super) errors: &'a [bool],
+    pub(super) status: Option<(Status, u32)>,
+    pub(super) seen: BTreeMap<u32, Seen>,
+    pub(super) slice_due: Option<Timestamp>,
+    pub(super) endpoints: Vec<Entry>,
+    pub(super) trace: Vec<Value>,
 }
 
 impl<'a> World<'a> {
     /// Plays a case. `errors` tells of each action whether upstream's validation refused it.
-    pub(crate) fn play(case: &'a Case, errors: &'a [bool]) -> Vec<Value> {
+    pub(crate) fn play(
+        case: &'a Case,
+        errors: &'a [bool],
+        names: &'a BTreeMap<u32, u64>,
+    ) -> Vec<Value> {
+        let first = Wanted { name: name_of(names, 1), ..wanted(&case.deployment, 1) };
         let mut world = Self {
             case,
-            controllers: Controllers::new(wanted(&case.deployment, 1), case.turn),
+            controllers: Controllers::new(first, case.turn),
             spec: case.deployment.clone(),
             version: 1,
             highest: 1,
+            names,
             now: Timestamp::ZERO,
             agenda: BTreeMap::new(),
             planned: 0,
@@ -80,6 +94,8 @@ impl<'a> World<'a> {
             acted: 0,
             errors,
             status: None,
+            seen: BTreeMap::new(),
+            slice_due: None,
             endpoints: Vec::new(),
             trace: Vec::new(),
         };
@@ -91,10 +107,26 @@ impl<'a> World<'a> {
         world.trace
     }
 
+    /// The spec as it is now.
+    pub(super) fn wanted(&self) -> Wanted {
+        let name = name_of(self.names, self.version);
+        Wanted { name, ..wanted(&self.spec, self.version) }
+    }
+
     fn run(&mut self) {
         loop {
             self.controllers.fire(self.now);
+            let is_due = self.slice_due.is_some_and(|due| due <= self.now);
+            if is_due {
+                self.slice_due = None;
+            }
+            if is_due && self.case.is_slice_first {
+                self.note_endpoints();
+            }
             self.settle();
+            if is_due && !self.case.is_slice_first {
+                self.note_endpoints();
+            }
             let mut is_busy = false;
             while let Some(entry) = self.agenda.first_entry() {
                 if entry.key().0 > self.now {
@@ -114,8 +146,9 @@ impl<'a> World<'a> {
                 return;
             }
             let agenda = self.agenda.keys().next().map(|&(at, ..)| at);
-            let next = [agenda, self.controllers.next_deadline(), Some(self.case.until)];
-            self.now = next.into_iter().flatten().min().unwrap();
+            let own = self.controllers.next_deadline();
+            let next = [agenda, own, self.slice_due].into_iter().flatten().min();
+            self.now = next.map_or(self.case.until, |next| next.min(self.case.until));
         }
     }
 
@@ -130,7 +163,7 @@ impl<'a> World<'a> {
         self.after(wait, 1, event);
     }
 
-    fn add(&mut self, mut entry: Value) {
+    pub(super) fn add(&mut self, mut entry: Value) {
         entry["at"] = json!(self.now.as_secs_f64());
         self.trace.push(entry);
     }
@@ -151,44 +184,7 @@ impl<'a> World<'a> {
             self.note(write, &mut names);
         }
         self.note_status();
-        self.note_endpoints();
-    }
-
-    /// As the oracle's controller writes them: at once, for pods with an address that have not
-    /// failed.
-    fn note_endpoints(&mut self) {
-        let entries: Vec<Entry> = self
-            .controllers
-            .pods()
-            .iter()
-            .filter(|pod| pod.phase == Phase::Running)
-            .map(|pod| {
-                let name = format!("v{}-{}", pod.template, pod.number);
-                Entry::new(pod.pod, &name, pod.ready.is_some(), pod.is_terminating)
-            })
-            .collect();
-        if entries != self.endpoints {
-            let endpoints: Vec<_> = entries.iter().map(|entry| &entry.endpoint).collect();
-            self.add(json!({"kind": "endpoints", "endpoints": endpoints}));
-            self.endpoints = entries;
-        }
-    }
-
-    fn note_status(&mut self) {
-        let status = *self.controllers.deployment().status();
-        if self.status == Some(status) {
-            return;
-        }
-        self.status = Some(status);
-        self.add(json!({"kind": "deployment-status", "replicas": status.replicas,
-            "updated": status.updated, "ready": status.ready, "available": status.available,
-            "terminating": status.terminating}));
-        let reason = match status.progress.map(|progress| progress.reason) {
-            Some(Reason::Available) => "NewReplicaSetAvailable",
-            Some(Reason::TimedOut) => "ProgressDeadlineExceeded",
-            _ => "under-way",
-        };
-        self.add(json!({"kind": "deployment-condition", "type": "Progressing", "reason": reason}));
+        self.look_at_pods();
     }
 
     fn note(&mut self, write: Write, names: &mut BTreeMap<u32, (u32, u32)>) {
@@ -209,14 +205,24 @@ impl<'a> World<'a> {
                 let schedule = self.case.behaviour(template).schedule.unwrap_or(0.0);
                 self.step(schedule, Event::Schedule(pod));
             }
-            Write::PodDeleted { pod, is_gone, .. } => {
+            Write::PodDeleted { pod, is_gone, by_chance, .. } => {
                 let (template, number) = names[&pod];
+                if by_chance {
+                    self.add(json!({"kind": "by-chance"}));
+                }
                 self.deleted(pod, template, number, is_gone, "replicaset");
             }
         }
     }
 
-    fn deleted(&mut self, pod: u32, template: u32, number: u32, is_gone: bool, by: &str) {
+    pub(super) fn deleted(
+        &mut self,
+        pod: u32,
+        template: u32,
+        number: u32,
+        is_gone: bool,
+        by: &str,
+    ) {
         let grace = if is_gone { 0 } else { self.case.grace };
         let name = format!("v{template}-{number}");
         self.add(json!({"kind": "pod-deleted", "pod": name, "by": by, "grace": grace}));
@@ -290,11 +296,11 @@ impl<'a> World<'a> {
         self.step(crash, Event::Crash(pod, crashes));
     }
 
-    fn update(&mut self, pod: u32, change: impl FnOnce(&mut Pod)) {
+    pub(super) fn update(&mut self, pod: u32, change: impl FnOnce(&mut Pod)) {
         self.controllers.update(self.now, pod, change);
     }
 
-    fn set_ready(&mut self, pod: u32, is_ready: bool) {
+    pub(super) fn set_ready(&mut self, pod: u32, is_ready: bool) {
         let second = Timestamp::ZERO + Nanos::from_secs(self.now.second());
         self.update(pod, |pod| {
             if pod.ready.is_some() != is_ready {
@@ -302,149 +308,8 @@ impl<'a> World<'a> {
             }
         });
     }
+}
 
-    fn act(&mut self, action: &Value) {
-        let is_refused = self.errors.get(self.acted).copied().unwrap_or(false);
-        self.acted += 1;
-        let place = self.trace.len();
-        self.add(json!({"kind": "action"}));
-        let name = [
-            "rollout",
-            "scale",
-            "pause",
-            "resume",
-            "rollback",
-            "set",
-            "killPod",
-            "forcePod",
-            "evictPod",
-            "unreadyPod",
-            "readyPod",
-            "deletionCost",
-        ]
-        .into_iter()
-        .find(|name| !action[*name].is_null() && action[*name] != false)
-        .unwrap();
-        let result = match name {
-            "rollout" | "scale" | "pause" | "resume" | "rollback" | "set" => {
-                self.change(name, &action[name], is_refused)
-            }
-            _ => self.on_pod(name, action),
-        };
-        let entry = &mut self.trace[place];
-        entry["action"] = json!(name);
-        match result {
-            Ok(Some(pod)) => entry["pod"] = json!(pod),
-            Ok(None) => {}
-            Err(pod) => {
-                entry["error"] = json!("refused");
-                if let Some(pod) = pod {
-                    entry["pod"] = json!(pod);
-                }
-            }
-        }
-    }
-
-    fn change(
-        &mut self,
-        name: &str,
-        value: &Value,
-        is_refused: bool,
-    ) -> Result<Option<String>, Option<String>> {
-        if is_refused && name != "rollback" {
-            return Err(None);
-        }
-        match name {
-            "rollout" => {
-                let version = value["version"].as_u64().unwrap_or(0);
-                self.version = match u32::try_from(version).unwrap() {
-                    0 => self.highest + 1,
-                    version => version,
-                };
-                self.highest = self.highest.max(self.version);
-            }
-            "scale" => self.spec["replicas"] = value.clone(),
-            "pause" => self.spec["paused"] = json!(true),
-            "resume" => self.spec["paused"] = json!(false),
-            "set" => merge(&mut self.spec, value),
-            _ => self.version = self.roll_back(value).ok_or(None)?,
-        }
-        let wanted = wanted(&self.spec, self.version);
-        self.controllers.want(wanted);
-        Ok(None)
-    }
-
-    /// The template to go back to, as `kubectl rollout undo` finds it.
-    fn roll_back(&self, value: &Value) -> Option<u32> {
-        if self.spec["paused"] == true {
-            return None;
-        }
-        let sets = self.controllers.deployment().sets();
-        let (mut highest, mut second) = (0, 0);
-        for set in sets {
-            if set.revision > highest {
-                (highest, second) = (set.revision, highest);
-            } else if set.revision > second {
-                second = set.revision;
-            }
-        }
-        let to = match value["toRevision"].as_u64().unwrap_or(0) {
-            0 => second,
-            to => u32::try_from(to).unwrap(),
-        };
-        let found = sets.iter().rev().find(|set| set.revision == to)?;
-        Some(found.template)
-    }
-
-    fn on_pod(&mut self, name: &str, action: &Value) -> Result<Option<String>, Option<String>> {
-        let version = u32::try_from(action["ofVersion"].as_u64().unwrap_or(0)).unwrap();
-        let which = if name == "deletionCost" { &action[name]["pod"] } else { &action[name] };
-        let live: Vec<Pod> = self
-            .controllers
-            .pods()
-            .iter()
-            .filter(|pod| !pod.is_terminating && (version == 0 || pod.template == version))
-            .cloned()
-            .collect();
-        let index = match which.as_str() {
-            Some("oldest") => 0,
-            Some(_) => -1,
-            None => which.as_i64().unwrap(),
-        };
-        let count = i64::try_from(live.len()).unwrap();
-        let index = if index < 0 { index + count } else { index };
-        let chosen = usize::try_from(index).ok().and_then(|i| live.get(i));
-        let pod = chosen.ok_or(None)?.clone();
-        let label = format!("v{}-{}", pod.template, pod.number);
-        let is_ready = pod.ready.is_some();
-        let is_allowed = match name {
-            "evictPod" => pod.phase != Phase::Failed && pod.node.is_some(),
-            "unreadyPod" => pod.phase == Phase::Running && is_ready,
-            "readyPod" => pod.phase == Phase::Running && !is_ready,
-            _ => true,
-        };
-        if !is_allowed {
-            return Err(Some(label));
-        }
-        match name {
-            "killPod" => {
-                let is_gone = self.controllers.delete(self.now, pod.pod);
-                self.deleted(pod.pod, pod.template, pod.number, is_gone, "user");
-            }
-            "forcePod" => {
-                self.controllers.remove(pod.pod);
-                self.deleted(pod.pod, pod.template, pod.number, true, "user");
-            }
-            "evictPod" => self.update(pod.pod, |pod| {
-                (pod.phase, pod.ready) = (Phase::Failed, None);
-            }),
-            "unreadyPod" => self.set_ready(pod.pod, false),
-            "readyPod" => self.set_ready(pod.pod, true),
-            _ => {
-                let cost = i32::try_from(action[name]["cost"].as_i64().unwrap()).unwrap();
-                self.update(pod.pod, |pod| pod.deletion_cost = cost);
-            }
-        }
-        Ok(Some(label))
-    }
+fn name_of(names: &BTreeMap<u32, u64>, version: u32) -> u64 {
+    names.get(&version).copied().unwrap_or(0)
 }

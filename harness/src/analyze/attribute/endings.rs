@@ -7,7 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use highwater_model::time::{Nanos, Timestamp};
+use highwater_model::{
+    event::Signal,
+    time::{Nanos, Timestamp},
+};
 
 use super::{Case, Contact, EXIT_LATENESS};
 use crate::analyze::pods::{Container, Exit, Lives, PodLife};
@@ -53,6 +56,9 @@ impl Endings {
         for case in cases {
             let is_broken =
                 matches!(case.contact, Contact::Reset | Contact::Eof | Contact::Truncated);
+            // A new connection that is reset may have waited in the accept queue all that time, which
+            // goes with the listener: nobody had begun to work on it.
+            let is_broken = is_broken && (case.contact != Contact::Reset || case.is_reused());
             let Some(revision) = revision(case, lives).filter(|_| is_broken) else { continue };
             let age = case.ended.since(case.started);
             let n = case.failure.n;
@@ -82,7 +88,8 @@ impl Endings {
         let Some(exit) = container.exited else { return false };
         let is_prompt =
             container.sigterm.is_some_and(|sigterm| exit.at.at.since(sigterm.at) <= PROMPT);
-        let was_signalled = exit.signal == Some(rustix::process::Signal::TERM.as_raw());
+        let was_signalled =
+            exit.signal.is_some() && exit.signal == container.stop_signal.map(Signal::number);
         (was_signalled && is_prompt) || self.cutting.contains(&life.revision)
     }
 }

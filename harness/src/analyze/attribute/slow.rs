@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use highwater_model::{
     event::{Event, EventKind},
+    outcome::Outcome,
     time::{Nanos, Timestamp},
 };
 
-use super::{Case, Contact, endings::was_forced, rules::Rules};
+use super::{Attributed, Case, Contact, endings::was_forced, rules::Rules};
 use crate::analyze::{
     Cause,
-    pods::{Container, PodLife},
+    pods::{Container, Lives, PodLife},
 };
 
 /// A pod that answers in time from then on was cold. One that is not by then is slow.
@@ -91,6 +92,51 @@ impl LateAnswers {
         let end = ends.into_iter().flatten().fold(self.traffic.1, Timestamp::min);
         span.first <= begin + AT_FIRST && span.last <= begin + WARM && span.last + ANSWERS < end
     }
+}
+
+/// Explains time-outs of which the proxy says nothing.
+///
+/// It tells of every client that leaves before its answer. If it does not, it had passed the answer
+/// on as the client gave up, so that the answer was late by next to nothing: for whatever made the
+/// other answers late that were under way at the same time, if that is one cause.
+pub(super) fn explain_crossed(all: &mut [Attributed<'_>], lives: &Lives) {
+    let mut late: BTreeMap<Cause, Vec<(Timestamp, Timestamp)>> = BTreeMap::new();
+    for one in all.iter().filter(|one| one.case.contact == Contact::Timeout) {
+        if one.cause != Cause::Unexplained {
+            late.entry(one.cause).or_default().push((one.case.started, one.case.ended));
+        }
+    }
+    late.values_mut().for_each(join);
+    for one in all.iter_mut().filter(|one| is_silent(one)) {
+        let (from, to) = (one.case.started, one.case.ended);
+        let was_then = |spans: &[(Timestamp, Timestamp)]| {
+            let next = spans.partition_point(|(_, end)| *end < from);
+            spans.get(next).is_some_and(|(begin, _)| *begin <= to)
+        };
+        let mut causes = late.iter().filter(|(_, spans)| was_then(spans)).map(|(cause, _)| *cause);
+        if let (Some(cause), None) = (causes.next(), causes.next()) {
+            one.give(cause, Vec::new(), lives);
+        }
+    }
+}
+
+fn is_silent(one: &Attributed<'_>) -> bool {
+    one.cause == Cause::Unexplained
+        && one.case.contact == Contact::Unknown
+        && one.case.failure.outcome == Outcome::Timeout
+}
+
+/// Joins spans that overlap, in order.
+fn join(spans: &mut Vec<(Timestamp, Timestamp)>) {
+    spans.sort_unstable();
+    let mut joined: Vec<(Timestamp, Timestamp)> = Vec::new();
+    for (from, to) in spans.drain(..) {
+        match joined.last_mut() {
+            Some((_, end)) if from <= *end => *end = to.max(*end),
+            _ => joined.push((from, to)),
+        }
+    }
+    *spans = joined;
 }
 
 impl Rules<'_> {

@@ -217,6 +217,15 @@ fn a_stranger_that_cuts_requests_in_work_as_it_ends_exits_abruptly() {
             Cause::TerminationRace,
         ),
     ];
+    let queued = Failure {
+        sent: Timestamp(10_005 * MILLISECOND),
+        ..failure(10_050, Outcome::ResetNew, 0, 10_005)
+    };
+    let rows = rows.into_iter().chain([(
+        "new, and reset with the queue that they waited in",
+        vec![queued; 5],
+        Cause::TerminationRace,
+    )]);
     for (what, mut failures, cause) in rows {
         failures.push(refused(11_000));
         assert_eq!(cause_of(deleted().exited(10_049, 0, None), &failures), cause, "{what}");

@@ -150,10 +150,6 @@ impl PodLife {
         let Some(container) = self.containers.last_mut() else { return };
         match kind {
             EventKind::ProbeKill { probe, .. } => container.probe_kill = Some((at, *probe)),
-            EventKind::SignalSent { signal: Signal::Sigterm, by_kubelet: true, .. } => {
-                container.sigterm = Some(at);
-                self.change(at.at, PodPhase::Draining);
-            }
             EventKind::SignalSent { signal: Signal::Sigkill, by_kubelet: true, .. } => {
                 container.sigkill = Some(at);
             }
@@ -163,6 +159,10 @@ impl PodLife {
             EventKind::SignalSent { signal: Signal::Sigcont, .. } => {
                 let frozen = container.frozen.iter_mut().filter(|(_, until)| until.is_none());
                 frozen.for_each(|(_, until)| *until = Some(at));
+            }
+            EventKind::SignalSent { signal, by_kubelet: true, .. } => {
+                (container.sigterm, container.stop_signal) = (Some(at), Some(*signal));
+                self.change(at.at, PodPhase::Draining);
             }
             EventKind::ContainerExited { code, signal, oom, .. } => {
                 container.exited = Some(Exit { at, code: *code, signal: *signal, oom: *oom });

@@ -370,7 +370,7 @@ impl Hands {
 
     /// A signal to the container's process, from inside the container.
     async fn kill(&self, pod: &str, signal: KillSignal) -> Result<(), ClusterError> {
-        let name = signal.signal().short_name();
+        let name = signal.signal().name().trim_start_matches("SIG");
         if !self.subject.is_users {
             return self.exec(pod, &["/highwater", "signal-child", name]).await;
         }

@@ -143,14 +143,19 @@ impl Making<'_> {
                 container[key] = probe_json(probe);
             }
         }
-        json!({
+        let mut pod = json!({
             "terminationGracePeriodSeconds": template.termination_grace_period_seconds,
             "serviceAccountName": if self.is_self_scaling() { self.name() } else { "default".into() },
             "automountServiceAccountToken": self.is_self_scaling(),
             "enableServiceLinks": false,
             "securityContext": pod_security(),
             "containers": [container],
-        })
+        });
+        if template.lifecycle.as_ref().is_some_and(|lifecycle| lifecycle.stop_signal.is_some()) {
+            // The API server takes a stop signal only for a known system.
+            pod["os"] = json!({"name": "linux"});
+        }
+        pod
     }
 
     /// The target's arguments. Where the scenario kills, a small init is process 1, since the
@@ -305,7 +310,7 @@ impl Making<'_> {
             "--workers".into(),
             proxy_workers.to_string(),
         ];
-        args.extend(service::proxy_arguments(&self.scenario.path));
+        args.extend(service::proxy_arguments(&self.scenario.path, self.scenario.seed));
         object(json!({
             "metadata": self.metadata(&self.proxy_name(), Component::Proxy),
             "spec": {

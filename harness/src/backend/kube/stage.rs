@@ -53,7 +53,7 @@ pub async fn make(client: &Client, making: &Making<'_>) -> Result<Stage, Cluster
         create_account(client, namespace, making.proxy_account()).await?;
     }
     create(client, namespace, &making.service()).await?;
-    create(client, namespace, &making.deployment()).await?;
+    create_deployment(client, namespace, &making.deployment()).await?;
     if uses_own_proxy(making.scenario) {
         create(client, namespace, &making.proxy_service()).await?;
         create(client, namespace, &making.proxy()).await?;
@@ -266,15 +266,38 @@ where
         + Serialize
         + DeserializeOwned,
 {
-    create_in(Api::namespaced(client.clone(), namespace), object).await
+    create_in(Api::namespaced(client.clone(), namespace), object).await.map(|_| ())
+}
+
+/// Makes the target. A cluster that knows no stop signals drops them without a word, and would end
+/// the pods by another signal than the scenario's.
+async fn create_deployment(
+    client: &Client,
+    namespace: &str,
+    deployment: &Deployment,
+) -> Result<(), ClusterError> {
+    let made = create_in(Api::namespaced(client.clone(), namespace), deployment).await?;
+    if stop_signal(&made) == stop_signal(deployment) {
+        return Ok(());
+    }
+    Err(ClusterError::unfit(
+        format!("making Deployment {}", deployment.name_any()),
+        "the cluster does not take `lifecycle.stopSignal`: it needs Kubernetes 1.33 or newer with \
+         the feature gate ContainerStopSignals",
+    ))
+}
+
+fn stop_signal(deployment: &Deployment) -> Option<&str> {
+    let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
+    pod.containers.first()?.lifecycle.as_ref()?.stop_signal.as_deref()
 }
 
 /// Makes an object. Not tried again: one that was made by a lost answer would be in the way.
-async fn create_in<K>(api: Api<K>, object: &K) -> Result<(), ClusterError>
+async fn create_in<K>(api: Api<K>, object: &K) -> Result<K, ClusterError>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {
     let params = PostParams { field_manager: Some(names::MANAGER.into()), ..PostParams::default() };
     let doing = format!("making {} {}", K::kind(&()), object.name_any());
-    call(doing, api.create(&params, object)).await.map(|_| ())
+    call(doing, api.create(&params, object)).await
 }

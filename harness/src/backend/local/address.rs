@@ -184,6 +184,16 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_someone_else_listens_on_is_not_given_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let next = || Addresses::in_folder(folder.path().join("ports")).take(0).unwrap().port;
+        let port = next();
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        assert_ne!(next(), port);
+        drop(taken);
+    }
+
+    #[test]
     fn a_port_that_was_given_back_is_not_the_next_one() {
         let folder = tempfile::tempdir().unwrap();
         let mut addresses = Addresses::in_folder(folder.path().join("ports"));

@@ -150,7 +150,8 @@ impl<'a> Driver<'a> {
             rates: Rates::default(),
         };
         if scenario.path.kind == PathKind::L7 {
-            let proxy = Proxy::start(&scenario.path, driver.messages.clone()).await?;
+            let proxy =
+                Proxy::start(&scenario.path, scenario.seed, driver.messages.clone()).await?;
             let address = proxy.address.to_string();
             driver.proxy = Some(proxy);
             driver.emit(driver.clock.now(), Source::Proxy, EventKind::ProxyStarted { address })?;
@@ -191,13 +192,14 @@ impl<'a> Driver<'a> {
                         return Ok(reason);
                     }
                 }
-                Some(message) = inbox.recv() => self.message(message).await?,
+                // Before the messages: a target that prints without end must not hold up the rest.
                 () = sleep(wait), if wait.is_some() => self.deadline().await?,
                 _ = ticks.tick() => {
                     self.tell_progress();
                     (control.progress)(&self.progress);
                     self.sink.flush()?;
                 }
+                Some(message) = inbox.recv() => self.message(message).await?,
             }
             self.start_when_ready()?;
         }
@@ -214,8 +216,14 @@ impl<'a> Driver<'a> {
         [cluster, autoscaling, action, phase, limit, later].into_iter().flatten().min()
     }
 
-    /// How long to wait for the target: what its own settings may take, and a margin.
+    /// How long to wait for the target: what its own settings may take, and a margin; no longer
+    /// than its progress deadline, after which Kubernetes gives a rollout up as well.
     fn start_time(&self) -> Nanos {
+        let deadline = self.plan.scenario.target.deployment.progress_deadline_seconds;
+        self.usual_start_time().min(Nanos::from_secs(u64::from(deadline)))
+    }
+
+    fn usual_start_time(&self) -> Nanos {
         let template = &self.plan.scenario.target.deployment.template;
         let of = |probe: &Option<Probe>| {
             probe.as_ref().map_or(0, |probe| {
@@ -317,6 +325,8 @@ async fn next_update(engine: &mut Option<load::Handle>) -> Option<Update> {
 
 pub(super) async fn sleep(wait: Option<Duration>) {
     match wait {
+        // A timer of no time would be ready a tick later, and be forgotten by then for a message.
+        Some(Duration::ZERO) => {}
         Some(wait) => tokio::time::sleep(wait).await,
         None => std::future::pending().await,
     }

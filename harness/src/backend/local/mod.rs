@@ -3,7 +3,7 @@
 //! 1. the model's cluster machine decides: `driver` keeps its clock and carries out its effects
 //! 2. each pod's process lives below a shim that leaves nothing behind: [`shim`]
 //! 3. probes and hooks as a kubelet runs them, the proxy as a process of its own
-//! 4. a target that is only an address has none of these: [`bare`]
+//! 4. a target that is only an address has none of these: `bare`
 
 mod address;
 mod bare;
@@ -15,11 +15,12 @@ mod probe;
 mod proxy;
 pub mod shim;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use highwater_model::spec::{
     Generators, Misbehaviour, PathKind, Probe, Scenario, ScheduledEvent, ServiceType,
 };
+use rustix::fs::Access;
 
 use super::{Backend, BackendError, Control, Ended, service};
 use crate::{
@@ -127,10 +128,8 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
     if let Some(program) = scenario.target.command.as_ref().and_then(|argv| argv.first())
         && !is_program(program)
     {
-        return Some((
-            "target.command".into(),
-            format!("there is no program `{program}` on this machine"),
-        ));
+        let reason = format!("there is no program `{program}` on this machine that may be run");
+        return Some(("target.command".into(), reason));
     }
     let is_service = scenario.target.command.is_none();
     let sets_env = |event: &ScheduledEvent| {
@@ -152,9 +151,11 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
 
 /// Whether `program` can be started: a path to a file, or a name that `PATH` leads to.
 fn is_program(program: &str) -> bool {
+    let may_be_run =
+        |path: &Path| path.is_file() && rustix::fs::access(path, Access::EXEC_OK).is_ok();
     if program.contains('/') {
-        return std::path::Path::new(program).is_file();
+        return may_be_run(Path::new(program));
     }
     let folders = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
+    std::env::split_paths(&folders).any(|folder| may_be_run(&folder.join(program)))
 }

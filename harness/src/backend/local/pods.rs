@@ -172,7 +172,7 @@ impl Pods {
     /// Sends a signal; without effect on containers that have ended.
     pub(super) async fn signal(&mut self, container: ContainerId, signal: Signal) {
         let Some(running) = self.running.get_mut(&container) else { return };
-        let order = format!("{}\n", signal.short_name());
+        let order = format!("{}\n", signal.name());
         // A shim that is gone has told of the container's end.
         let _ = running.orders.write_all(order.as_bytes()).await;
     }

@@ -28,9 +28,10 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// Starts the proxy and waits until it listens.
+    /// Starts the proxy and waits until it listens. `seed` is the run's.
     pub(super) async fn start(
         path: &Path,
+        seed: u64,
         messages: mpsc::Sender<Message>,
     ) -> Result<Self, BackendError> {
         let me = std::env::current_exe().map_err(BackendError::system("finding this program"))?;
@@ -38,7 +39,7 @@ impl Proxy {
         command
             .arg("proxy")
             .args(["--workers", &path.proxy_workers.to_string()])
-            .args(service::proxy_arguments(path))
+            .args(service::proxy_arguments(path, seed))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true);

@@ -1,7 +1,7 @@
 //! The parent of one pod's container: a process of its own that starts the target, passes signals
 //! on, tells how it ended, and leaves nothing behind whatever happens to the harness.
 //!
-//! The harness talks to it over pipes. Orders come on stdin, one word a line (`TERM`, `KILL`, ...);
+//! The harness talks to it over pipes. Orders come on stdin, one word a line (`SIGTERM`, `SIGKILL`, ...);
 //! the end of stdin means that the harness is gone, also by `kill -9`, and then everything below
 //! the shim is killed. News go to stdout; the target's own output goes to the shim's stderr.
 //!
@@ -159,16 +159,17 @@ fn tell(news: &News) {
 fn obey(child: Pid) {
     for order in io::stdin().lock().lines() {
         let signal = match order.as_deref() {
-            Ok("TERM") => Signal::TERM,
-            Ok("KILL") => Signal::KILL,
-            Ok("INT") => Signal::INT,
-            Ok("HUP") => Signal::HUP,
-            Ok("QUIT") => Signal::QUIT,
-            Ok("ABRT") => Signal::ABORT,
-            Ok("USR1") => Signal::USR1,
-            Ok("USR2") => Signal::USR2,
-            Ok("STOP") => Signal::STOP,
-            Ok("CONT") => Signal::CONT,
+            Ok("SIGTERM") => Signal::TERM,
+            Ok("SIGKILL") => Signal::KILL,
+            Ok("SIGINT") => Signal::INT,
+            Ok("SIGHUP") => Signal::HUP,
+            Ok("SIGQUIT") => Signal::QUIT,
+            Ok("SIGABRT") => Signal::ABORT,
+            Ok("SIGUSR1") => Signal::USR1,
+            Ok("SIGUSR2") => Signal::USR2,
+            Ok("SIGWINCH") => Signal::WINCH,
+            Ok("SIGSTOP") => Signal::STOP,
+            Ok("SIGCONT") => Signal::CONT,
             Ok(_) => continue,
             Err(_) => break,
         };

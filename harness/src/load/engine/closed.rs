@@ -47,8 +47,11 @@ impl Closed {
         now >= self.until
     }
 
-    /// When the loop has something to do that no socket tells of.
-    pub(super) fn next_wake(&self) -> Option<Timestamp> {
+    /// When the loop has something to do that no socket tells of; `None` once it has ended.
+    pub(super) fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.has_ended(now) {
+            return None;
+        }
         let rested = self.resting.front().copied().map(|at| at.max(self.start));
         let first = (self.free > 0).then_some(self.start);
         rested.into_iter().chain(first).chain([self.until]).min()

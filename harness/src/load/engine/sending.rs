@@ -49,7 +49,7 @@ impl Engine {
         if self.open >= u64::from(self.config.traffic.max_connections) {
             return false;
         }
-        self.open_and_send(request);
+        self.open_and_send(request, self.now());
         true
     }
 
@@ -57,7 +57,7 @@ impl Engine {
     pub(super) fn send_now(&mut self, request: Waiting, now: Timestamp) {
         match self.take_idle() {
             Some(slot) => self.send_on(slot, request, now),
-            None => self.open_and_send(request),
+            None => self.open_and_send(request, now),
         }
     }
 
@@ -85,6 +85,10 @@ impl Engine {
             Some((second, n)) if *second == now.second() => *n += 1,
             _ => self.counts.sent_in.push((now.second(), 1)),
         }
+        if self.closed.is_some() {
+            // It owes when it sends; there is no process that it would follow.
+            return;
+        }
         let start = self.config.start;
         let Waiting { number, phase, scheduled, .. } = request;
         let planned = Arrival { at: scheduled.since(start), phase, number, kind: None };
@@ -101,8 +105,7 @@ impl Engine {
         None
     }
 
-    pub(super) fn open_and_send(&mut self, request: Waiting) {
-        let now = self.now();
+    fn open_and_send(&mut self, request: Waiting, now: Timestamp) {
         let (pod, client, address) = match self.choose_address() {
             Ok(chosen) => chosen,
             Err(client) => return self.no_endpoint(request, client, now),

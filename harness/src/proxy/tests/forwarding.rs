@@ -103,17 +103,19 @@ fn clients_may_ask_for_the_end_of_their_connection() {
     run(async {
         let pod = Pod::answering("a", OK).await;
         let proxy = Proxy::before(config(), &[&pod]).await;
+        // The request, what the answer says of the connection, and whether it stays.
         let rows = [
-            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false),
-            ("GET / HTTP/1.0\r\n\r\n", false),
-            ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true),
-            (GET, true),
+            ("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", Some("close"), false),
+            ("GET / HTTP/1.0\r\n\r\n", None, false),
+            ("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", Some("keep-alive"), true),
+            (GET, None, true),
         ];
-        for (request, stays) in rows {
+        for (request, told, stays) in rows {
             let mut client = proxy.client().await;
             client.send(request).await;
             let answer = client.answer().await;
             assert_eq!((answer.status, answer.end), (200, BodyEnd::Whole), "{request:?}");
+            assert_eq!(answer.header("connection"), told, "{request:?}");
             if stays {
                 client.send(GET).await;
                 assert_eq!(client.answer().await.status, 200);

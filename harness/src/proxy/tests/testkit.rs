@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use highwater_model::spec::{Balancing, Retry};
 use tokio::{
     io::{
         AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, duplex,
@@ -20,7 +21,7 @@ use tokio::{
 
 pub(crate) use super::client::{Answer, BodyEnd, Client};
 use crate::proxy::{
-    Balance, Config, Ended, ServeError, bind,
+    Config, Ended, ServeError, bind,
     protocol::{Control, EndpointAddress, Report, View},
     serve,
 };
@@ -41,7 +42,12 @@ pub(crate) fn config() -> Config {
         idle_timeout: DEADLINE * 2,
         keep_alive: true,
         max_idle: 320,
-        balance: Balance::RoundRobin,
+        max_requests: u64::MAX,
+        balance: Balancing::RoundRobin,
+        balance_seed: 7,
+        retry: Retry::None,
+        retries: 2,
+        passive_health: None,
         client_timeout: DEADLINE * 2,
         stop_timeout: DEADLINE * 2,
     }

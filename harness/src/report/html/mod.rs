@@ -12,6 +12,7 @@ mod cluster;
 mod head;
 mod help;
 mod losses;
+mod retries;
 mod scaling;
 mod tables;
 pub(crate) mod writer;
@@ -56,6 +57,7 @@ pub fn render(
     html.lit("</div>\n");
     axis::axis(&mut html, analysis, options);
     losses::losses(&mut html, analysis);
+    retries::retries(&mut html, analysis);
     losses::findings(&mut html, analysis);
     scaling::scaling(&mut html, analysis);
     cluster::cluster(&mut html, analysis);

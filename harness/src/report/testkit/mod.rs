@@ -126,6 +126,7 @@ pub(super) fn empty() -> Analysis {
         requests: Requests::default(),
         losses: Vec::new(),
         findings: Vec::new(),
+        retries: crate::analyze::retries::Retries::default(),
         unexplained: 0,
         transitions: Transitions::default(),
         latency: Percentiles::default(),

@@ -1,8 +1,8 @@
 //! A picture of a run as it stands. Pure: the same state in the same area is the same picture.
 //!
 //! 1. where what goes, by the room there is: this module
-//! 2. the first and last lines: [`edges`]; rates over time: [`traffic`]; percentiles, failures,
-//!    replicas, what happened: [`tables`]; the pods: [`pods`]
+//! 2. the first and last lines: `edges`; rates over time: `traffic`; percentiles, failures,
+//!    replicas, what happened: `tables`; the pods: `pods`
 //!
 //! Colours are the terminal's own sixteen, and none says what a sign or a word does not.
 

@@ -299,7 +299,7 @@ fn nothing_breaks_a_picture_of_any_size() {
             for height in [0, 1, 5, 6, 9, 18, 26, 60] {
                 let buffer = picture(view, (width, height));
                 for cell in buffer.content() {
-                    let is_fit = !cell.symbol().chars().any(|c| clean::is_unfit(c));
+                    let is_fit = !cell.symbol().chars().any(clean::is_unfit);
                     assert!(is_fit, "{name}, {width} x {height}: {:?}", cell.symbol());
                 }
             }

@@ -6,15 +6,25 @@ import (
 	"context"
 	"errors"
 	"log"
+	"net"
 	"net/http"
+	"os"
 	"os/signal"
 	"syscall"
 	"time"
 )
 
+// address is that of a pod on `local`, else any on port 8080.
+func address() string {
+	if port, ok := os.LookupEnv("PORT"); ok {
+		return net.JoinHostPort(os.Getenv("HOST"), port)
+	}
+	return ":8080"
+}
+
 func main() {
 	server := &http.Server{
-		Addr: ":8080",
+		Addr: address(),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			time.Sleep(5 * time.Millisecond)
 			w.Write([]byte("go\n"))

@@ -33,4 +33,6 @@ class Server(ThreadingHTTPServer):
 
 
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-Server(("", 8080), Handler).serve_forever()
+# A pod's address on `local`, else any on port 8080.
+address = (os.environ.get("HOST", ""), int(os.environ.get("PORT", "8080")))
+Server(address, Handler).serve_forever()

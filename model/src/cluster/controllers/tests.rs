@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    cluster::whole_second,
     spec::{self, RollingUpdate, StrategyType},
     units::IntOrPercent,
 };

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Change, Counts, Deployment};
+use super::{Change, Conflict, Counts, Deployment, Look};
 use crate::{
     cluster::whole_second,
     time::{Nanos, Timestamp},
@@ -21,8 +21,13 @@ pub struct Status {
     pub ready: u32,
     /// Of these, ready for long enough.
     pub available: u32,
+    /// What the ReplicaSets lack of their sizes.
+    pub unavailable: u32,
     /// Being deleted.
     pub terminating: u32,
+    /// Condition `Available`: whether as many are available as the strategy asks for. `None` before
+    /// the first count.
+    pub minimum: Option<bool>,
     /// Condition `Progressing`.
     pub progress: Option<Progress>,
 }
@@ -57,9 +62,6 @@ pub enum Reason {
 
 /// How long after the deadline the controller looks, and the nearest that it plans a look.
 const LOOK_AGAIN: Nanos = Nanos::from_secs(1);
-/// From one look to the next, where the deadline is less than [`LOOK_AGAIN`] away: the queue's
-/// base delay for rate-limited keys.
-const LOOK_SOON: Nanos = Nanos::from_millis(5);
 
 impl Deployment {
     /// Whether a status is that of a finished rollout. Old pods may still be terminating.
@@ -75,31 +77,34 @@ impl Deployment {
     fn calculate_status(&self) -> Status {
         let sum =
             |count: fn(&Counts) -> u32| self.sets.iter().map(|set| count(&set.status)).sum::<u32>();
+        let available = sum(|c| c.available);
         Status {
             observed: self.generation,
             replicas: sum(|c| c.replicas),
             updated: self.set(self.wanted.template).map_or(0, |set| set.status.replicas),
             ready: sum(|c| c.ready),
-            available: sum(|c| c.available),
+            available,
+            unavailable: self.seen.saturating_sub(available),
             terminating: sum(|c| c.terminating),
+            minimum: Some(available >= self.wanted.min_available()),
             progress: self.status.progress,
         }
     }
 
     /// *Source*: `sync.go`, `syncDeploymentStatus`.
-    pub(super) fn sync_status(&mut self, changes: &mut Vec<Change>) {
+    pub(super) fn sync_status(&mut self, changes: &mut Vec<Change>) -> Result<(), Conflict> {
         let status = self.calculate_status();
-        self.write(status, changes);
+        self.write(status, changes).map(drop)
     }
 
-    /// Writes the status with the progress that it shows. Returns when to look again.
+    /// Writes the status with the progress that it shows. Returns whether to look again.
     ///
     /// *Source*: `progress.go`, `syncRolloutStatus`.
     pub(super) fn sync_rollout_status(
         &mut self,
         now: Timestamp,
         changes: &mut Vec<Change>,
-    ) -> Option<Timestamp> {
+    ) -> Result<Look, Conflict> {
         let (old, mut status) = (self.status, self.calculate_status());
         let reason = old.progress.map(|progress| progress.reason);
         let was_complete = status.replicas == status.updated && reason == Some(Reason::Available);
@@ -116,16 +121,20 @@ impl Deployment {
                 status.progress = changed(status.progress, Reason::TimedOut, updated);
             }
         }
-        if self.write(status, changes) { None } else { self.next_look(now) }
+        Ok(if self.write(status, changes)? { Look::Never } else { self.next_look(now) })
     }
 
-    fn write(&mut self, status: Status, changes: &mut Vec<Change>) -> bool {
-        let is_changed = status != self.status;
-        if is_changed && !self.is_stale {
-            self.status = status;
-            changes.push(Change::Status);
+    /// Returns whether that is a change.
+    fn write(&mut self, status: Status, changes: &mut Vec<Change>) -> Result<bool, Conflict> {
+        if status == self.status {
+            return Ok(false);
         }
-        is_changed
+        if self.is_stale {
+            return Err(Conflict);
+        }
+        self.status = status;
+        changes.push(Change::Status);
+        Ok(true)
     }
 
     pub(super) fn set_progress(&mut self, reason: Reason, now: Timestamp) {
@@ -160,13 +169,17 @@ impl Deployment {
     }
 
     /// *Source*: `progress.go`, `requeueStuckDeployment`.
-    fn next_look(&self, now: Timestamp) -> Option<Timestamp> {
-        let (deadline, progress) = (self.wanted.progress_deadline?, self.status.progress?);
+    fn next_look(&self, now: Timestamp) -> Look {
+        let (Some(deadline), Some(progress)) =
+            (self.wanted.progress_deadline, self.status.progress)
+        else {
+            return Look::Never;
+        };
         if self.is_complete(&self.status) || progress.reason == Reason::TimedOut {
-            return None;
+            return Look::Never;
         }
-        let end = progress.updated + deadline;
-        Some(if end.since(now) < LOOK_AGAIN { now.max(end) + LOOK_SOON } else { end + LOOK_AGAIN })
+        let left = (progress.updated + deadline).since(now);
+        if left < LOOK_AGAIN { Look::Soon } else { Look::After(left + LOOK_AGAIN) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{Change, Deployment, Shrink};
+use super::{Change, Conflict, Deployment, Look, Shrink};
 use crate::time::Timestamp;
 
 impl Deployment {
@@ -11,8 +11,8 @@ impl Deployment {
         &mut self,
         now: Timestamp,
         changes: &mut Vec<Change>,
-    ) -> Option<Timestamp> {
-        let new = self.find_new(now, true, changes).expect("a missing ReplicaSet is made");
+    ) -> Result<Look, Conflict> {
+        let new = self.find_new(now, true, changes)?.expect("a missing ReplicaSet is made");
         if !self.reconcile_new(new, changes)
             && !self.reconcile_old(new, changes)
             && self.is_complete(&self.status)
@@ -100,8 +100,8 @@ impl Deployment {
         now: Timestamp,
         has_other_pods: &dyn Fn(Option<u32>) -> bool,
         changes: &mut Vec<Change>,
-    ) -> Option<Timestamp> {
-        let new = self.find_new(now, false, changes);
+    ) -> Result<Look, Conflict> {
+        let new = self.find_new(now, false, changes)?;
         let mut is_scaled = false;
         for i in (0..self.sets.len()).filter(|&i| Some(i) != new) {
             is_scaled |= self.resize(i, 0, Shrink::Rollout, false, changes);
@@ -109,7 +109,7 @@ impl Deployment {
         if is_scaled || self.has_old_pods(new, has_other_pods) {
             return self.sync_rollout_status(now, changes);
         }
-        let new = self.find_new(now, true, changes).expect("a missing ReplicaSet is made");
+        let new = self.find_new(now, true, changes)?.expect("a missing ReplicaSet is made");
         self.resize(new, self.wanted.replicas, Shrink::Scaling, false, changes);
         if self.is_complete(&self.status) {
             self.clean_history(changes);

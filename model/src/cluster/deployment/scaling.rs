@@ -3,20 +3,24 @@
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use super::{Change, Deployment, Shrink};
+use super::{Change, Conflict, Deployment, Shrink};
 use crate::time::Timestamp;
 
 impl Deployment {
     /// A sync that only scales: rollouts wait for the next one.
     ///
     /// *Source*: `sync.go`, `sync`.
-    pub(super) fn sync_scaling(&mut self, now: Timestamp, changes: &mut Vec<Change>) {
-        let new = self.find_new(now, false, changes);
+    pub(super) fn sync_scaling(
+        &mut self,
+        now: Timestamp,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Conflict> {
+        let new = self.find_new(now, false, changes)?;
         self.scale(new, changes);
         if self.wanted.paused {
             self.clean_history(changes);
         }
-        self.sync_status(changes);
+        self.sync_status(changes)
     }
 
     /// *Source*: `sync.go`, `scale`.

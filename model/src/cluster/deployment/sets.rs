@@ -2,8 +2,62 @@
 
 use alloc::vec::Vec;
 
-use super::{Change, Counts, Deployment, Reason, ReplicaSet, Shrink};
+use super::{Change, Conflict, Deployment, Reason};
 use crate::{cluster::whole_second, time::Timestamp};
+
+/// Pods of a ReplicaSet as its controller last counted them (`status`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Not terminating.
+    pub replicas: u32,
+    /// Of these, ready.
+    pub ready: u32,
+    /// Of these, ready for long enough.
+    pub available: u32,
+    /// Being deleted.
+    pub terminating: u32,
+}
+
+/// Why a ReplicaSet was last made smaller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shrink {
+    /// A rollout replaces its pods.
+    #[default]
+    Rollout,
+    /// Fewer pods are wanted.
+    Scaling,
+}
+
+/// A ReplicaSet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplicaSet {
+    /// Its number, ascending from 1 in order of creation: never given again, unlike its template.
+    pub id: u32,
+    /// Identity of its pod template.
+    pub template: u32,
+    /// The [`name`](super::Wanted::name) that it was made with.
+    pub name: u64,
+    /// When it was made, in whole seconds.
+    pub created: Timestamp,
+    /// `spec.replicas`.
+    pub replicas: u32,
+    /// `spec.minReadySeconds`.
+    pub min_ready_seconds: u32,
+    /// Annotation `deployment.kubernetes.io/revision`.
+    pub revision: u32,
+    /// Annotation `deployment.kubernetes.io/desired-replicas`.
+    pub desired: u32,
+    /// Annotation `deployment.kubernetes.io/max-replicas`.
+    pub max: u32,
+    /// Counts changes of the spec.
+    pub generation: u64,
+    /// The generation that `status` belongs to.
+    pub observed: u64,
+    /// Its pods as last counted.
+    pub status: Counts,
+    /// Why it was last made smaller.
+    pub shrink: Shrink,
+}
 
 impl Deployment {
     /// The new ReplicaSet, with its revision brought up to date; made, already as large as the
@@ -15,7 +69,7 @@ impl Deployment {
         now: Timestamp,
         create: bool,
         changes: &mut Vec<Change>,
-    ) -> Option<usize> {
+    ) -> Result<Option<usize>, Conflict> {
         let template = self.wanted.template;
         let is_old = |set: &&ReplicaSet| set.template != template;
         let revision =
@@ -29,27 +83,56 @@ impl Deployment {
                 set.min_ready_seconds = min_ready_seconds;
                 set.generation += u64::from(is_resized);
                 changes.push(Change::Annotated { template });
-                return Some(new);
+                return Ok(Some(new));
             }
             let revision = set.revision;
-            if self.wanted.progress_deadline.is_some() && self.status.progress.is_none() {
-                self.set_progress(Reason::FoundNew, now);
-                self.write_early(changes);
-            } else if self.revision != revision {
-                self.write_early(changes);
-            }
-            self.revision = revision;
-            return Some(new);
+            let is_first =
+                self.wanted.progress_deadline.is_some() && self.status.progress.is_none();
+            self.note_revision(revision, is_first.then_some(Reason::FoundNew), now, changes)?;
+            return Ok(Some(new));
         }
-        create.then(|| self.create_new(now, revision, changes))
+        if !create {
+            return Ok(None);
+        }
+        let new = self.create_new(now, revision, changes);
+        let reason = self.wanted.progress_deadline.map(|_| Reason::Created);
+        self.note_revision(revision, reason, now, changes)?;
+        Ok(Some(new))
+    }
+
+    /// Writes the new ReplicaSet's revision and, if there is one, the reason of its progress into
+    /// the deployment.
+    fn note_revision(
+        &mut self,
+        revision: u32,
+        reason: Option<Reason>,
+        now: Timestamp,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Conflict> {
+        if self.revision == revision && reason.is_none() {
+            return Ok(());
+        }
+        if self.is_stale {
+            return Err(Conflict);
+        }
+        self.revision = revision;
+        if let Some(reason) = reason {
+            self.set_progress(reason, now);
+        }
+        self.write_early(changes);
+        Ok(())
     }
 
     fn create_new(&mut self, now: Timestamp, revision: u32, changes: &mut Vec<Change>) -> usize {
         let (template, replicas) = (self.wanted.template, self.new_size(0));
-        let created = whole_second(now);
+        self.sets_made += 1;
+        self.seen += replicas;
+        let id = self.sets_made;
         self.sets.push(ReplicaSet {
+            id,
             template,
-            created,
+            name: self.wanted.name,
+            created: whole_second(now),
             replicas,
             min_ready_seconds: self.wanted.min_ready_seconds,
             revision,
@@ -60,14 +143,9 @@ impl Deployment {
             status: Counts::default(),
             shrink: Shrink::default(),
         });
-        self.sets.sort_by_key(|set| (set.created, set.template));
+        self.sets.sort_by_key(|set| (set.created, set.name, set.template));
         changes.push(Change::Created { template, replicas });
-        self.revision = revision;
-        if self.wanted.progress_deadline.is_some() {
-            self.set_progress(Reason::Created, now);
-        }
-        self.write_early(changes);
-        self.sets.iter().position(|set| set.template == template).expect("the set was just pushed")
+        self.sets.iter().position(|set| set.id == id).expect("the set was just pushed")
     }
 
     /// Writes the deployment before the end of the sync.

@@ -205,12 +205,12 @@ fn recreation_waits_for_pods_that_terminate() {
 fn without_progress_the_deadline_is_noted_once_and_nothing_stops() {
     let mut deployment = Deployment::new(count(2, 1, 0));
     let at = |seconds| Timestamp::ZERO + Nanos::from_secs(seconds);
-    let mut look = None;
+    let mut look = Look::Never;
     for _ in 0..3 {
         look = deployment.sync(Timestamp::ZERO, &|_| false, &mut Vec::new());
         count_set(&mut deployment, 1, 2, 0);
     }
-    assert_eq!(look, Some(at(601)));
+    assert_eq!(look, Look::After(Nanos::from_secs(601)));
     let mut changes = Vec::new();
     deployment.sync(at(601), &|_| false, &mut changes);
     let progress = deployment.status().progress.map(|progress| progress.reason);

@@ -179,6 +179,7 @@ fn probed(period_seconds: u32) -> spec::PodTemplate {
                 exec: Some(spec::ExecAction { command: std::vec!["true".into()] }),
                 ..spec::LifecycleHandler::default()
             }),
+            stop_signal: None,
         }),
         ..spec::PodTemplate::default()
     }

@@ -1,10 +1,10 @@
-//! How a container is ended: preStop hook, SIGTERM, SIGKILL.
+//! How a container is ended: preStop hook, the stop signal (SIGTERM), SIGKILL.
 
 use alloc::{string::String, vec::Vec};
 
 use crate::{
     event::Signal,
-    spec::LifecycleHandler,
+    spec::{Lifecycle, LifecycleHandler},
     time::{Nanos, SECOND, Timestamp},
 };
 
@@ -43,6 +43,7 @@ pub(super) enum Step {
 #[derive(Clone, Debug)]
 pub(super) struct Stop {
     grace: Nanos,
+    signal: Signal,
     at: At,
 }
 
@@ -65,10 +66,12 @@ impl Stop {
     pub(super) fn begin(
         now: Timestamp,
         grace: Nanos,
-        hook: Option<&LifecycleHandler>,
+        lifecycle: Option<&Lifecycle>,
         steps: &mut Vec<Step>,
     ) -> Self {
-        let mut stop = Self { grace, at: At::Killed };
+        let signal = lifecycle.and_then(|lifecycle| lifecycle.stop_signal);
+        let mut stop = Self { grace, signal: signal.unwrap_or(Signal::Sigterm), at: At::Killed };
+        let hook = lifecycle.and_then(|lifecycle| lifecycle.pre_stop.as_ref());
         let hook = hook.filter(|_| grace > Nanos::ZERO);
         let sleep = hook.and_then(|hook| hook.sleep.as_ref());
         match (hook, sleep) {
@@ -162,7 +165,7 @@ impl Stop {
     }
 
     fn signal(&mut self, now: Timestamp, budget: Nanos, steps: &mut Vec<Step>) {
-        steps.push(Step::Signal(Signal::Sigterm));
+        steps.push(Step::Signal(self.signal));
         self.at = At::Signalled { kill_at: now + budget.max(MINIMUM) };
     }
 }

@@ -131,9 +131,7 @@ impl Pod {
         effects: &mut Vec<Effect>,
     ) {
         let mut steps = Vec::new();
-        let lifecycle = self.template.lifecycle.as_ref();
-        let hook = lifecycle.and_then(|lifecycle| lifecycle.pre_stop.as_ref());
-        let stop = Stop::begin(now, grace, hook, &mut steps);
+        let stop = Stop::begin(now, grace, self.template.lifecycle.as_ref(), &mut steps);
         self.stop = Some(stop);
         self.take(steps, effects);
     }

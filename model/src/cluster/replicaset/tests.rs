@@ -26,6 +26,7 @@ fn pod(number: u32) -> Pod {
     Pod {
         pod: number,
         template: 1,
+        set: 1,
         number: number + 1,
         uid: u64::from(number),
         created: Timestamp::ZERO,
@@ -44,7 +45,7 @@ fn victim(change: impl FnOnce(&mut Pod), others: &[Pod]) -> u32 {
     change(&mut pods[1]);
     pods.extend_from_slice(others);
     match difference(&set(1, 0), &pods, NOW) {
-        Some(Difference::Delete(victims)) => victims[0],
+        Some(Difference::Delete { victims, .. }) => victims[0],
         other => panic!("{other:?}"),
     }
 }
@@ -75,7 +76,7 @@ fn victims_are_taken_in_the_order_of_upstream() {
 
 #[test]
 fn pods_on_crowded_nodes_go_first_whatever_their_replica_set() {
-    let neighbour = Pod { template: 2, node: Some(7), ..pod(2) };
+    let neighbour = Pod { set: 2, node: Some(7), ..pod(2) };
     let gone = Pod { is_terminating: true, ..neighbour.clone() };
     assert_eq!(victim(|pod| pod.node = Some(7), &[neighbour]), 1);
     assert_eq!(victim(|pod| pod.node = Some(7), &[gone]), 0);
@@ -84,7 +85,7 @@ fn pods_on_crowded_nodes_go_first_whatever_their_replica_set() {
 #[test]
 fn all_pods_go_without_a_choice_and_in_order() {
     let pods = [pod(0), pod(1), pod(2)];
-    let want = Some(Difference::Delete(vec![0, 1, 2]));
+    let want = Some(Difference::Delete { victims: vec![0, 1, 2], by_chance: false });
     assert_eq!(difference(&set(0, 0), &pods, NOW), want);
 }
 
@@ -93,7 +94,7 @@ fn terminating_failed_and_foreign_pods_are_replaced_or_ignored() {
     let mut pods = [pod(0), pod(1), pod(2), pod(3)];
     pods[1].is_terminating = true;
     pods[2].phase = Phase::Failed;
-    pods[3].template = 2;
+    pods[3].set = 2;
     assert_eq!(difference(&set(1, 0), &pods, NOW), None);
     let want = Some(Difference::Create(2));
     assert_eq!(difference(&set(3, 0), &pods, NOW), want);
@@ -115,4 +116,37 @@ fn a_pod_is_available_once_it_was_ready_for_long_enough() {
     assert_eq!(next_check(&set, &pods, second(1_000)), Some(second(1_005)));
     assert_eq!(counts(second(1_005)), 2, "exactly then, since v1.34");
     assert_eq!(next_check(&set, &pods, second(1_005)), None);
+}
+
+/// Pods of one age (ready for 900 s), and others that have been ready for `ready` s.
+fn mixed(count: u32, ready: u64, created: u64) -> Vec<Pod> {
+    let change = |number| match number % 2 {
+        0 => pod(number),
+        _ => Pod { ready: Some(second(1_000 - ready)), created: second(created), ..pod(number) },
+    };
+    (0..count).map(change).collect()
+}
+
+#[test]
+fn victims_are_a_matter_of_chance_only_among_many_that_have_no_clear_order() {
+    let restarted = |mut pods: Vec<Pod>| {
+        // More restarts go first among the equally old, the UID among those of about the same age.
+        pods[12].restarts = 1;
+        pods
+    };
+    let rows = [
+        ("all alike", mixed(14, 900, 0), false),
+        ("ages apart", mixed(14, 100, 0), false),
+        ("ages apart, one restarted", restarted(mixed(14, 100, 0)), false),
+        ("about the same age", mixed(14, 890, 0), true),
+        ("about the same age, one restarted", restarted(mixed(14, 890, 0)), true),
+        ("about the same age, but few", mixed(12, 890, 0), false),
+    ];
+    for (name, pods, want) in rows {
+        let size = u32::try_from(pods.len()).expect("few");
+        match difference(&set(size - 1, 0), &pods, NOW) {
+            Some(Difference::Delete { by_chance, .. }) => assert_eq!(by_chance, want, "{name}"),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
 }

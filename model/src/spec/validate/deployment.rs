@@ -6,6 +6,7 @@ use alloc::{format, string::String};
 
 use super::{LENGTH_MAX, Problems, REPLICAS_MAX, target::check_command, traffic::check_header};
 use crate::{
+    event::Signal,
     spec::{
         Deployment, HttpGetAction, LifecycleHandler, PodTemplate, Port, Probe, Resources, Strategy,
         StrategyType, Target,
@@ -64,6 +65,19 @@ fn check_strategy(found: &mut Problems, path: &str, strategy: &Strategy) {
 fn check_template(found: &mut Problems, path: &str, target: &Target, template: &PodTemplate) {
     let grace = template.termination_grace_period_seconds;
     found.check_within(format!("{path}.terminationGracePeriodSeconds"), grace, 0, SECONDS_MAX);
+    let stop_signal = template.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal);
+    let wrong = match stop_signal {
+        Some(Signal::Sigkill) => Some(
+            "SIGKILL leaves the target no moment to end in; set the grace period to 0 for that",
+        ),
+        Some(Signal::Sigstop | Signal::Sigcont) => {
+            Some("it ends nobody; a `freeze` event stops a pod for a while")
+        }
+        _ => None,
+    };
+    if let Some(wrong) = wrong {
+        found.add(format!("{path}.lifecycle.stopSignal"), wrong);
+    }
     if let Some(hook) = template.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref()) {
         check_hook(found, &format!("{path}.lifecycle.preStop"), target, hook, grace);
     }

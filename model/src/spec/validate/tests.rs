@@ -197,6 +197,42 @@ fn a_url_goes_with_traffic_alone() {
 }
 
 #[test]
+fn what_a_proxy_does_of_its_own_needs_our_proxy_and_bounds() {
+    let all = json!({"retry": "idempotent", "retries": 10, "balancing": "least-request",
+        "passiveHealth": {"maxFails": 3}, "maxRequestsPerConnection": 100});
+    let with = |kind: &str, more: Value| {
+        let mut path = more;
+        path["kind"] = json!(kind);
+        path
+    };
+    assert_eq!(problems(&scenario(changed("/path", with("l7", all.clone())))), []);
+    for (key, value, path, fragment) in [
+        ("retries", json!(0), "path.retries", "between 1 and 10"),
+        ("retries", json!(11), "path.retries", "between 1 and 10"),
+        ("passiveHealth", json!({"maxFails": 0}), "path.passiveHealth.maxFails", "between"),
+        (
+            "passiveHealth",
+            json!({"failTimeout": "0s"}),
+            "path.passiveHealth.failTimeout",
+            "above zero",
+        ),
+        ("maxRequestsPerConnection", json!(0), "path.maxRequestsPerConnection", "at least 1"),
+    ] {
+        check_rows(&[("/path", with("l7", json!({key: value})), path, fragment)]);
+    }
+    for key in ["retry", "balancing", "passiveHealth", "maxRequestsPerConnection"] {
+        let one = json!({key: all[key]});
+        let mut ingress = with("l7", one.clone());
+        ingress["url"] = json!("http://10.0.0.1");
+        let path = format!("path.{key}");
+        check_rows(&[
+            ("/path", with("l4", one), path.as_str(), "there is none"),
+            ("/path", ingress, path.as_str(), "does not change"),
+        ]);
+    }
+}
+
+#[test]
 fn requests_that_cannot_be_sent_are_refused() {
     let (request, first) = ("/traffic/requests/0", "traffic.requests[0]");
     let header =

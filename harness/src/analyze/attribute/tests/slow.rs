@@ -123,7 +123,10 @@ fn without_any_endpoint_what_took_all_of_them_is_the_cause() {
         ("it is unready, and runs", unready(running(), 5_000), 6_000, Cause::NoReadyEndpoint),
         (
             "one crashed, the other's probe had it killed",
-            kill(beside(crashed(), 4_000), 5_000, "b"),
+            kill(beside(running(), 4_000), 5_000, "b")
+                .exited(5_000, 139, None)
+                .at(5_500, EventKind::PodUnready { pod: "a".into(), reason: "".into() })
+                .at(5_500, EventKind::PodUnready { pod: "b".into(), reason: "".into() }),
             6_000,
             Cause::NoReadyEndpoint,
         ),
@@ -183,4 +186,28 @@ fn a_signal_from_outside_and_a_drain_while_it_is_chosen_are_a_race_and_no_crash(
     assert_eq!(cause_of(drained(), &[refused(8_600)]), Cause::TerminationRace);
     let crashed = outside(running().lifecycle(1_500, L::Listening), 5_000, Signal::Sigkill);
     assert_eq!(cause_of(crashed.exited(5_001, 137, Some(9)), &[refused(5_500)]), Cause::Crash);
+}
+
+#[test]
+fn an_answer_that_crossed_its_client_is_late_for_what_made_the_others_late() {
+    let hop = |from: u64, to: u64| Hop {
+        consumer: 0,
+        error: Some(HopError::ClientGone),
+        pod: Some("a".into()),
+        connection: None,
+        started: Timestamp(from * MILLISECOND),
+        ended: Timestamp(to * MILLISECOND),
+        tries: 1,
+    };
+    let told = Failure { pod: None, hop: Some(hop(9_000, 11_000)), ..late("a", 9_000, 11_000) };
+    let silent = |from, to| Failure { pod: None, request_id: Some(7), ..late("a", from, to) };
+    let cause = |failures: &[Failure]| cause_on(Way::Proxy, running(), failures);
+    assert_eq!(cause(&[told.clone(), silent(8_000, 10_000)]), Cause::Overload);
+    assert_eq!(cause(&[told.clone(), silent(11_500, 13_500)]), Cause::Unexplained, "not then");
+    let frozen = || outside(running(), 10_500, Signal::Sigstop);
+    let two = [told.clone(), silent(8_000, 10_000)];
+    assert_eq!(cause_on(Way::Proxy, frozen(), &two), Cause::Throttling);
+    let early = Failure { pod: None, hop: Some(hop(7_000, 9_000)), ..late("a", 7_000, 9_000) };
+    let three = [early, told, silent(8_000, 10_000)];
+    assert_eq!(cause_on(Way::Proxy, frozen(), &three), Cause::Unexplained, "of either");
 }

@@ -49,6 +49,18 @@ fn the_blocks_of_the_scenario_are_those_of_the_deployment() {
 }
 
 #[test]
+fn a_stop_signal_comes_with_the_system_that_the_api_server_asks_for() {
+    let pod = |sets: &[&str]| {
+        let value = serde_json::to_value(making(&scenario(sets)).deployment()).expect("prints");
+        value["spec"]["template"]["spec"].clone()
+    };
+    let with = pod(&["target.deployment.template.lifecycle={stopSignal: SIGQUIT}"]);
+    assert_eq!(with["containers"][0]["lifecycle"], json!({"stopSignal": "SIGQUIT"}));
+    assert_eq!(with["os"], json!({"name": "linux"}));
+    assert_eq!(pod(&[])["os"], Value::Null);
+}
+
+#[test]
 fn only_a_self_scaling_target_gets_a_token_and_only_for_its_own_scale() {
     let clean = scenario(&[]);
     assert_eq!(making(&clean).self_scaling(), None);

@@ -133,6 +133,12 @@ impl Hook {
     }
 }
 
+/// The spec's own stop signal; `None` also for one that has no name here.
+fn stop_signal(container: &Container) -> Option<Signal> {
+    let named = container.lifecycle.as_ref()?.stop_signal.as_ref()?;
+    serde_json::from_value(named.as_str().into()).ok()
+}
+
 fn seconds(seconds: i64) -> Nanos {
     Nanos((seconds.max(0) as u64).saturating_mul(SECOND))
 }
@@ -146,6 +152,8 @@ pub(super) struct Manner {
     has_liveness: bool,
     startup_grace: Option<Nanos>,
     liveness_grace: Option<Nanos>,
+    /// What is sent in place of SIGTERM. The image's STOPSIGNAL is not in the spec, and not known.
+    stop_signal: Option<Signal>,
 }
 
 impl Manner {
@@ -161,6 +169,7 @@ impl Manner {
             has_liveness: container.liveness_probe.is_some(),
             startup_grace: own(&container.startup_probe),
             liveness_grace: own(&container.liveness_probe),
+            stop_signal: stop_signal(container),
         }
     }
 }
@@ -332,7 +341,8 @@ impl PodState {
             // The deletion is told last where its reason is, and goes first all the same.
             let deleted = self.deletion.map(|deletion| deletion.at + Nanos(1));
             let at = at.not_before(deleted.unwrap_or_default().min(scribe.now()));
-            let (pod, signal) = (self.name.clone(), Signal::Sigterm);
+            let signal = self.flow.manner.stop_signal.unwrap_or(Signal::Sigterm);
+            let pod = self.name.clone();
             let kind = EventKind::SignalSent { pod, signal, by_kubelet: true };
             scribe.at(at, Source::Kubelet, kind);
         }

@@ -176,7 +176,8 @@ impl Stated {
     pub fn holds(self, instant: Timestamp) -> bool {
         let instant = instant.0 as i64;
         let slack = self.uncertainty.0 as i64;
-        instant >= self.from - slack && instant <= self.until + slack + WATCH_DELAY.0 as i64
+        let late = slack.saturating_add(WATCH_DELAY.0 as i64);
+        instant >= self.from.saturating_sub(slack) && instant <= self.until.saturating_add(late)
     }
 
     /// The instant of a write to the API, of which the watch told: the observation's, if the span
@@ -188,7 +189,7 @@ impl Stated {
             return self.noticed(sight, floor);
         }
         let (low, high) = self.bounds(sight, floor);
-        self.estimate(high, (high - low).max(self.from - now))
+        self.estimate(high, (high - low).max(self.from.saturating_sub(now)))
     }
 
     /// The instant of something that a node did and noticed later: the middle of when it can have
@@ -196,7 +197,7 @@ impl Stated {
     pub fn noticed(self, sight: Sight, floor: Timestamp) -> Estimate {
         let (low, high) = self.bounds(sight, floor);
         let off = (high - low) / 2;
-        self.estimate(low + off, off.max(self.from - sight.now.0 as i64))
+        self.estimate(low + off, off.max(self.from.saturating_sub(sight.now.0 as i64)))
     }
 
     /// The instant itself, but not after the observation.

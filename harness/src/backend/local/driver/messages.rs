@@ -114,8 +114,10 @@ impl Driver<'_> {
         if let Report::ViewApplied { worker, version, .. } = report {
             self.unapplied.retain(|other, waits| *other != worker || *waits > version);
         }
+        // Nothing of the proxy's is later than now.
+        let at = report.happened().map_or(now, |at| self.clock.at(at).min(now));
         match report.into_event(&self.clock) {
-            Some(kind) => self.emit(now, Source::Proxy, kind),
+            Some(kind) => self.emit(at, Source::Proxy, kind),
             None => Ok(()),
         }
     }

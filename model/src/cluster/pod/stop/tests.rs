@@ -7,24 +7,24 @@ fn at(millis: u64) -> Timestamp {
     Timestamp::ZERO + Nanos::from_millis(millis)
 }
 
-fn sleep(seconds: u32) -> LifecycleHandler {
-    LifecycleHandler { sleep: Some(SleepAction { seconds }), ..LifecycleHandler::default() }
+fn hook(pre_stop: LifecycleHandler) -> Lifecycle {
+    Lifecycle { pre_stop: Some(pre_stop), stop_signal: None }
 }
 
-fn exec() -> LifecycleHandler {
-    LifecycleHandler {
+fn sleep(seconds: u32) -> Lifecycle {
+    hook(LifecycleHandler { sleep: Some(SleepAction { seconds }), ..LifecycleHandler::default() })
+}
+
+fn exec() -> Lifecycle {
+    hook(LifecycleHandler {
         exec: Some(ExecAction { command: vec!["true".into()] }),
         ..LifecycleHandler::default()
-    }
+    })
 }
 
 /// Milliseconds of SIGTERM and SIGKILL, and whether the hook was done; `exec_done` is when a hook
 /// that is run ends.
-fn clock(
-    grace: u64,
-    hook: Option<&LifecycleHandler>,
-    exec_done: Option<u64>,
-) -> (u64, u64, Option<bool>) {
+fn clock(grace: u64, hook: Option<&Lifecycle>, exec_done: Option<u64>) -> (u64, u64, Option<bool>) {
     let (mut steps, mut times) = (Vec::new(), Vec::new());
     let mut done = None;
     let mut stop = Stop::begin(at(0), Nanos::from_secs(grace), hook, &mut steps);
@@ -65,10 +65,10 @@ fn the_grace_period_covers_hook_and_drain_but_two_seconds_are_always_left() {
         ("more than all", 10, Some(sleep(60)), (10_000, 12_000, Some(false))),
         ("no time for a hook", 0, Some(sleep(5)), (0, 2_000, None)),
         ("one second", 1, None, (0, 2_000, None)),
-        ("an empty hook", 30, Some(LifecycleHandler::default()), (0, 30_000, None)),
+        ("an empty hook", 30, Some(hook(LifecycleHandler::default())), (0, 30_000, None)),
     ];
-    for (name, grace, hook, want) in rows {
-        assert_eq!(clock(grace, hook.as_ref(), None), want, "{name}");
+    for (name, grace, lifecycle, want) in rows {
+        assert_eq!(clock(grace, lifecycle.as_ref(), None), want, "{name}");
     }
 }
 
@@ -94,11 +94,21 @@ fn a_container_that_ends_during_its_hook_gets_no_signal() {
 }
 
 #[test]
+fn a_stop_signal_takes_the_place_of_sigterm() {
+    for (named, sent) in [(None, Signal::Sigterm), (Some(Signal::Sigquit), Signal::Sigquit)] {
+        let lifecycle = Lifecycle { stop_signal: named, ..Lifecycle::default() };
+        let mut steps = Vec::new();
+        let mut stop = Stop::begin(at(0), Nanos::from_secs(3), Some(&lifecycle), &mut steps);
+        stop.fire(at(3_000), &mut steps);
+        assert_eq!(steps, [Step::Signal(sent), Step::Signal(Signal::Sigkill)]);
+    }
+}
+
+#[test]
 fn a_second_deletion_can_only_shorten() {
     let mut steps = Vec::new();
-    let begin = |hook: Option<&LifecycleHandler>| {
-        Stop::begin(at(0), Nanos::from_secs(30), hook, &mut Vec::new())
-    };
+    let begin =
+        |hook: Option<&Lifecycle>| Stop::begin(at(0), Nanos::from_secs(30), hook, &mut Vec::new());
     let mut stop = begin(None);
     stop.shorten(at(1_000), Nanos::from_secs(5));
     assert_eq!(stop.next_deadline(), Some(at(6_000)));

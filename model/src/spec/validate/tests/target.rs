@@ -115,6 +115,12 @@ fn deployments_that_the_api_server_refuses_are_refused() {
         ("template/lifecycle", json!({"preStop": {}}), "template.lifecycle.preStop", "exactly one"),
         (
             "template/lifecycle",
+            json!({"stopSignal": "SIGKILL"}),
+            "template.lifecycle.stopSignal",
+            "no moment to end in",
+        ),
+        (
+            "template/lifecycle",
             json!({"preStop": {"sleep": {"seconds": 31}}}),
             "template.lifecycle.preStop.sleep.seconds",
             "terminationGrace",
