@@ -184,5 +184,5 @@ fn objects_of_several_files_and_times_make_a_timeline() {
     assert_eq!(told.passes.len(), 5);
     assert_eq!((told.passes[0].from, told.passes[0].to), (Some(3), Some(3)));
     assert_eq!(told.passes[4].at, "2026-11-28T12:01:00Z");
-    assert_eq!((told.passes[4].outcome, told.passes[4].to), (Outcome::Scaled, Some(5)));
+    assert_eq!((told.passes[4].outcome, told.passes[4].to), (Outcome::Scaled, Some(7)));
 }

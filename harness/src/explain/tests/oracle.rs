@@ -195,10 +195,6 @@ impl World {
                 }));
             }
         }
-        for (metric, milli) in of("object") {
-            // The autoscaler may mean any object: the test's has one value for all.
-            let _ = (metric, milli);
-        }
         for (metric, series) in of("external") {
             found.extend(list(series).iter().map(|milli| {
                 json!({
