@@ -117,17 +117,17 @@ impl Object {
 
     /// The object as a type that ignores what it does not know.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ExplainError> {
-        read_node(&self.node).map_err(|fault| faults(&self.origin, vec![fault]))
+        read_node(&self.node).map_err(|found| faults(&self.origin, found))
     }
 }
 
 /// A part of a file as a type.
-pub(super) fn read_node<T: DeserializeOwned>(node: &Node) -> Result<T, Fault> {
+pub(super) fn read_node<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Fault>> {
     serde_path_to_error::deserialize(scalar::to_json(node)).map_err(|error| {
         let path = error.path().to_string();
         let place = path::find(node, &path).place.clone();
         let message = shown_lines(&error.into_inner().to_string());
-        Fault { place, path, kind: FaultKind::BadValue(message) }
+        vec![Fault { place, path, kind: FaultKind::BadValue(message) }]
     })
 }
 

@@ -175,7 +175,7 @@ fn strict<T: DeserializeOwned + JsonSchema>(object: &Object) -> Result<T, Explai
     if !found.is_empty() {
         return Err(faults(&object.origin, found));
     }
-    read_node(&body).map_err(|fault| faults(&object.origin, vec![fault]))
+    read_node(&body).map_err(|found| faults(&object.origin, found))
 }
 
 impl From<OldSpec> for Autoscaler {

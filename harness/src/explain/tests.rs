@@ -52,9 +52,12 @@ fn golden(name: &str, found: &str) {
     }
 }
 
+/// A name, flags, and the passes.
+type Example = (&'static str, &'static [&'static str], &'static [(u32, u32)]);
+
 /// The examples, and `spec.replicas` before and after each pass. The real controller (v1.35.4)
 /// answered so to the same cases; but for the last two, which no oracle of that release can play.
-const EXAMPLES: [(&str, &[&str], &[(u32, u32)]); 9] = [
+const EXAMPLES: [Example; 9] = [
     ("policy", &[], &[(4, 8), (8, 8), (8, 8), (8, 8), (8, 12)]),
     ("held", &[], HELD),
     ("unready", &[], &[(4, 4)]),

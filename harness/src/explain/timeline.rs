@@ -106,7 +106,7 @@ fn written(
     if !found.is_empty() {
         return Err(faults(&list.origin, found));
     }
-    let given: States = read_node(&root).map_err(|fault| faults(&list.origin, vec![fault]))?;
+    let given: States = read_node(&root).map_err(|found| faults(&list.origin, found))?;
     if given.states.is_empty() || given.states.len() > STATES_MAX {
         let message = format!(
             "`states` has {} entries; between 1 and {STATES_MAX} are taken",

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use highwater_model::{hpa::Settings, spec::Autoscaler, time::Nanos};
+use highwater_model::{
+    hpa::{Gates, Settings, Version},
+    spec::Autoscaler,
+    time::Nanos,
+};
 use serde::Deserialize;
 
 /// A time of the oracle's: seconds, exact to the microsecond.
@@ -37,11 +41,16 @@ pub(crate) struct Controller {
     tolerance: Option<f64>,
     cpu_initialization_period_seconds: Option<f64>,
     initial_readiness_delay_seconds: Option<f64>,
+    scale_to_zero: bool,
 }
 
 impl Controller {
-    pub(crate) fn settings(&self) -> Settings {
-        let standard = Settings::default();
+    /// The oracle's feature gates are those of 1.35, whichever release's controller it runs.
+    pub(crate) fn settings(&self, kubernetes: Version) -> Settings {
+        let standard = Settings::of(kubernetes);
+        let knows_tolerances = "1.33".parse().is_ok_and(|first| kubernetes >= first);
+        let gates =
+            Gates { scale_to_zero: self.scale_to_zero, configurable_tolerance: knows_tolerances };
         let or = |given: Option<f64>, standard| given.map_or(standard, span);
         Settings {
             sync_period: if self.sync_period_seconds == 0.0 {
@@ -62,6 +71,7 @@ impl Controller {
                 self.initial_readiness_delay_seconds,
                 standard.initial_readiness_delay,
             ),
+            gates,
             ..standard
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use highwater_model::{
-    hpa::{self, Hpa, Moment, PodPhase, Readiness, Requests, Scale},
+    hpa::{self, Hpa, Moment, PodPhase, Readiness, Requests, Scale, Version},
     spec::{MetricIdentifier, ObjectReference, Quantity},
     time::Nanos,
 };
@@ -268,8 +268,8 @@ impl hpa::World for World {
 }
 
 /// Plays a case: what each sync did, in the oracle's form.
-pub(crate) fn play(case: &Case) -> Vec<Value> {
-    let settings = case.controller.settings();
+pub(crate) fn play(case: &Case, kubernetes: Version) -> Vec<Value> {
+    let settings = case.controller.settings(kubernetes);
     let mut world = World {
         now: 0,
         replicas: 0,
