@@ -4,6 +4,10 @@
 //! time) did, `{"case": .., "syncs": [..]}` a line: replicas, conditions with their messages, metrics,
 //! events and errors of every sync; of each sync only what differs from the one before.
 //!
+//! `data/hpa-releases.jsonl` holds cases on which other releases decide otherwise, with a `version`
+//! each and without messages. They come of the same oracle, built with that release's
+//! `pkg/controller/podautoscaler` in place of 1.35's.
+//!
 //! More can be compared: `HIGHWATER_HPA_CASES` and `HIGHWATER_HPA_RESULTS` name files as the oracle
 //! reads and writes them; `HIGHWATER_HPA_VERSION` says which release's controller it ran, and for
 //! another than 1.35 all but the messages is compared. With `HIGHWATER_HPA_WRITE` the short ones among these replace the data.
@@ -133,6 +137,22 @@ fn decisions_are_those_of_the_real_controller() {
         .iter()
         .filter_map(|line| {
             difference(&line["case"], &unpack(line["syncs"].as_array().unwrap()), Version::STANDARD)
+        })
+        .collect();
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
+
+#[test]
+fn decisions_of_other_releases_are_those_of_their_controllers() {
+    let known: Vec<Value> = lines(include_str!("data/hpa-releases.jsonl")).collect();
+    assert!(known.len() >= 30, "the cases are missing");
+    let differing: Vec<String> = known
+        .iter()
+        .filter_map(|line| {
+            let version = line["version"].as_str().unwrap();
+            let syncs = unpack(line["syncs"].as_array().unwrap());
+            let found = difference(&line["case"], &syncs, version.parse().unwrap());
+            found.map(|found| format!("{version}: {found}"))
         })
         .collect();
     assert!(differing.is_empty(), "{}", differing.join("\n"));
