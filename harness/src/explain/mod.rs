@@ -5,13 +5,15 @@
 //!
 //! 1. `input`: files, documents, lists
 //! 2. `manifest`: the autoscaler, as `kubectl get hpa -o yaml` prints it
-//! 3. `objects`: what it finds, as objects of a cluster; `given`: the same as people write it
+//! 3. `objects`, `forms`: what it finds, as objects of a cluster; `given`: the same as people write it
 //! 4. `timeline`: states, one after the other; `facts`: their one form
 //! 5. `world`, `play`, `metric`: the passes of the machine, and what each made of what
-//! 6. [`told`]: an explanation as data, of which [`text`] makes lines
+//! 6. [`told`]: an explanation as data, of which [`text`] and `figures` make lines
 
 mod error;
 mod facts;
+mod figures;
+mod forms;
 mod given;
 mod input;
 mod manifest;

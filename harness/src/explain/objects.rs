@@ -1,29 +1,21 @@
 //! Objects of a cluster as a state: pods, what the metrics APIs say, and the scaled object.
 //!
-//! Only what an autoscaler reads is read; the rest of an object may be as it likes.
-//!
-//! *Source* of the forms: `core/v1`, `metrics.k8s.io/v1beta1`, `custom.metrics.k8s.io/v1beta1` and
-//! `v1beta2`, `external.metrics.k8s.io/v1beta1`; of what a pod requests:
-//! `replica_calculator.go`, `calculateRequests`.
+//! *Source* of what a pod requests: `replica_calculator.go`, `calculateRequests`; of the objects'
+//! forms: see `forms`.
 
 use std::collections::BTreeMap;
 
 use highwater_model::{
     hpa::{Moment, PodPhase, Readiness, Requests, Version},
-    spec::Quantity,
     time::Nanos,
 };
-use k8s_openapi::{
-    api::apps::v1::DeploymentStatus,
-    apimachinery::pkg::apis::meta::v1::{LabelSelector, Time},
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::{Selector, SelectorExt as _};
-use serde::Deserialize;
-use serde_json::Value;
 
 use super::{
     error::ExplainError,
     facts::{self, ExternalValue, ObjectValue, PODS_MAX, Pod, Sampled, SampledAt, State},
+    forms::{Container, Metadata, MetricValue, PodMetrics, PodObject, PodSpec, Scaled},
     input::Object,
     manifest::Manifest,
 };
@@ -42,123 +34,6 @@ pub(super) struct Snapshot {
     /// The newest time of anything.
     pub(super) newest: Option<Moment>,
     pub(super) notes: Vec<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Metadata {
-    name: String,
-    labels: Option<BTreeMap<String, String>>,
-    deletion_timestamp: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct PodObject {
-    metadata: Metadata,
-    #[serde(default)]
-    spec: PodSpec,
-    #[serde(default)]
-    status: PodStatus,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PodSpec {
-    containers: Vec<Container>,
-    init_containers: Option<Vec<Container>>,
-    resources: Option<Resources>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Container {
-    name: String,
-    resources: Option<Resources>,
-    restart_policy: Option<String>,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
-struct Resources {
-    requests: Option<BTreeMap<String, Quantity>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct PodStatus {
-    phase: String,
-    start_time: Option<Time>,
-    conditions: Option<Vec<PodCondition>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PodCondition {
-    #[serde(rename = "type")]
-    kind: String,
-    status: String,
-    last_transition_time: Option<Time>,
-}
-
-#[derive(Deserialize)]
-struct PodMetrics {
-    metadata: Metadata,
-    timestamp: Time,
-    window: Nanos,
-    #[serde(default)]
-    containers: Vec<Usage>,
-}
-
-#[derive(Deserialize)]
-struct Usage {
-    name: String,
-    #[serde(default)]
-    usage: BTreeMap<String, Quantity>,
-}
-
-/// A value of `custom.metrics.k8s.io` or `external.metrics.k8s.io`.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct MetricValue {
-    described_object: Option<Described>,
-    metric: Option<Named>,
-    metric_name: Option<String>,
-    #[serde(default)]
-    metric_labels: Option<BTreeMap<String, String>>,
-    timestamp: Option<Time>,
-    window_seconds: Option<u64>,
-    value: Quantity,
-}
-
-#[derive(Deserialize)]
-struct Described {
-    #[serde(default)]
-    kind: String,
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Scaled {
-    spec: ScaledSpec,
-    #[serde(default)]
-    status: Option<DeploymentStatus>,
-}
-
-#[derive(Deserialize)]
-struct ScaledSpec {
-    /// The API server's default.
-    #[serde(default = "one")]
-    replicas: u32,
-    selector: Option<LabelSelector>,
-}
-
-const fn one() -> u32 {
-    1
 }
 
 /// What the objects say of what the autoscaler finds. `context` are the objects that hold always:

@@ -92,6 +92,22 @@ fn examples_are_decided_as_the_real_controller_does_and_told_as_the_golden_files
 }
 
 #[test]
+fn the_page_shows_what_is_told() {
+    let page = include_str!("../../../docs/explain.md");
+    let told = explained(&example("unready"), &[]).expect("explained");
+    assert!(page.contains(&example("unready")), "the example's file");
+    assert!(page.contains(&super::text::render(&told)), "what is told of it");
+    // The other blocks of YAML are states too.
+    let blocks = page.split("```yaml\n").skip(2).map(|rest| rest.split("```").next().unwrap());
+    let hpa = example("failing").split("---\n").next().unwrap().to_owned();
+    for block in blocks {
+        let states = if block.contains("states:") { "" } else { "states: [{replicas: 4}]\n" };
+        let told = explained(&format!("{hpa}---\n{block}{states}"), &[]);
+        assert!(told.is_ok(), "{block}: {:?}", told.err().map(|error| error.to_string()));
+    }
+}
+
+#[test]
 fn what_programs_read_has_the_form_that_its_schema_says() {
     let schema = super::explanation_schema();
     let properties = schema["$defs"]["Pass"]["properties"].as_object().expect("properties");

@@ -9,7 +9,7 @@
 //! 3. several metrics, of which the largest wins: `combine`
 //! 4. stabilisation windows, rate policies, bounds: `normalize`, `behavior`
 //! 5. conditions, events and errors, in the words that `kubectl describe hpa` shows: [`words`]
-//! 6. what older and newer releases do otherwise: `version`
+//! 6. a target at zero: `zero`; what older and newer releases do otherwise: `version`
 //!
 //! *Source*: kubernetes `pkg/controller/podautoscaler` (v1.35); `shared/facts/hpa-semantics.md`.
 //! All values are thousandths in 64-bit integers, all ratios IEEE doubles, as upstream.
@@ -25,6 +25,7 @@ mod totals;
 mod version;
 pub mod words;
 pub mod world;
+mod zero;
 
 use alloc::{string::String, vec::Vec};
 
@@ -144,12 +145,6 @@ impl Hpa {
             .behavior
             .as_ref()
             .map(|behavior| Behaviors::new(behavior, self.settings.downscale_stabilization));
-    }
-
-    /// Its condition in the API says that it went to zero itself. For an autoscaler of 1.36 or later
-    /// that is taken over from another controller.
-    pub fn take_over_zero(&mut self) {
-        self.set(Condition::new(true, words::Reason::ScaledToZero));
     }
 
     /// As if it had been at work for long, and had neither recommended nor changed anything within
@@ -320,45 +315,6 @@ impl Hpa {
             metrics
         } else {
             core::mem::take(&mut self.status.metrics)
-        }
-    }
-
-    /// Whether zero replicas mean that someone else paused it.
-    fn is_paused(&self) -> bool {
-        if !self.settings.kubernetes.remembers_zero() {
-            return self.min != 0;
-        }
-        let went_itself = self.settings.gates.scale_to_zero && self.went_to_zero();
-        !(went_itself && (self.min != 0 || self.measures_outside()))
-    }
-
-    /// Whether something can be measured without pods.
-    fn measures_outside(&self) -> bool {
-        self.metrics.iter().any(|metric| metric.object.is_some() || metric.external.is_some())
-    }
-
-    /// Whether its condition says that it went to zero itself.
-    fn went_to_zero(&self) -> bool {
-        let mut conditions = self.status.conditions.iter();
-        conditions.any(|known| known.holds && known.kind() == ConditionType::ScaledToZero)
-    }
-
-    fn forget_zero(&mut self) {
-        self.status.conditions.retain(|known| known.kind() != ConditionType::ScaledToZero);
-    }
-
-    /// Remembers, after a change, whether it was one to zero; since 1.36.
-    fn remember_zero(&mut self, from: u32, to: u32) {
-        if !self.settings.kubernetes.remembers_zero() {
-            return;
-        }
-        if !self.settings.gates.scale_to_zero {
-            return self.forget_zero();
-        }
-        if from > 0 && to == 0 && self.min == 0 && self.measures_outside() {
-            self.set(Condition::new(true, words::Reason::ScaledToZero));
-        } else {
-            self.set(Condition::new(false, words::Reason::NotScaledToZero));
         }
     }
 

@@ -194,9 +194,14 @@ impl Memory {
 impl Hpa {
     /// From the metrics' number to the one that is wanted; sets the conditions.
     pub(super) fn normalize(&mut self, now: Moment, current: u32, proposal: u32) -> Normalized {
-        let (stabilized, low, high) = match self.behaviors.clone() {
+        // Taken out and put back: a copy in each pass would be an allocation.
+        let (stabilized, low, high) = match self.behaviors.take() {
             None => self.stabilize_plainly(now, proposal),
-            Some(rules) => self.stabilize(now, &rules, current, proposal),
+            Some(rules) => {
+                let found = self.stabilize(now, &rules, current, proposal);
+                self.behaviors = Some(rules);
+                found
+            }
         };
         let (to, limit, rate) = match &self.behaviors {
             None => self.limit_plainly(current, stabilized),
