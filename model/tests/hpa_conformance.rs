@@ -6,7 +6,7 @@
 //!
 //! `data/hpa-releases.jsonl` holds cases on which other releases decide otherwise, with a `version`
 //! each and without messages. They come of the same oracle, built with that release's
-//! `pkg/controller/podautoscaler` in place of 1.35's.
+//! `pkg/controller/podautoscaler` in place of 1.35's (1.37's paced as those before it).
 //!
 //! More can be compared: `HIGHWATER_HPA_CASES` and `HIGHWATER_HPA_RESULTS` name files as the oracle
 //! reads and writes them; `HIGHWATER_HPA_VERSION` says which release's controller it ran, and for

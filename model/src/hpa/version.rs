@@ -1,8 +1,9 @@
 //! Where Kubernetes' releases differ in what an autoscaler does.
 //!
 //! *Source* of every boundary: `pkg/controller/podautoscaler` and `pkg/features` of the last patch
-//! releases of 1.20 to 1.37, compared with each other. Decisions follow the release; the words of
-//! conditions and events are those of 1.35 throughout.
+//! releases of 1.20 to 1.37, compared with each other; from 1.23 on run as well, see
+//! `tests/hpa_conformance.rs`. Decisions follow the release; the words of conditions and events are
+//! those of 1.35 throughout.
 
 use core::{fmt, str::FromStr};
 
