@@ -145,6 +145,30 @@ fn a_fix_that_the_report_prints_stops_the_loss() {
 }
 
 #[test]
+fn what_retries_hide_is_told_with_the_cause_that_it_would_have_had() {
+    let lab = Lab::new(ROLLOUT);
+    let wrong = ["path.kind=l7", "target.misbehave=[close-listener-first]"];
+    let (code, seen, printed) = lab.run("seen", &wrong);
+    assert_eq!(code, 1, "{printed}");
+    assert!(seen.hidden_by_retries.is_empty() && seen.proxy.is_none());
+    let (_, hidden, printed) =
+        lab.run("hidden", &[&wrong[..], &["path.retry=connect-failure"]].concat());
+    // What waits in the queue of a listener that closes is reset, and was sent: that stays lost.
+    assert!(hidden.requests.failed < seen.requests.failed, "{printed}");
+    assert!(printed.contains("rescued by a retry: termination race"), "{printed}");
+    let causes: Vec<Cause> = hidden.hidden_by_retries.iter().map(|one| one.cause).collect();
+    assert_eq!(causes, [Cause::TerminationRace], "{printed}");
+    let (rescued, proxy) = (hidden.hidden_by_retries[0].count, hidden.proxy.unwrap());
+    assert!(rescued > 0 && proxy.rescued == rescued, "{printed}");
+    let events = lab.record("hidden").events;
+    let of_record = events.iter().map(|event| match event.kind {
+        EventKind::Retried { n, .. } => n,
+        _ => 0,
+    });
+    assert_eq!(of_record.sum::<u64>(), proxy.retries, "each attempt is recorded");
+}
+
+#[test]
 fn the_summary_has_exactly_the_keys_of_its_contract() {
     let lab = Lab::new(&ROLLOUT.replace("for: 11s", "for: 2s").replace("events:", "events: []\n#"));
     lab.run("run", &[]);

@@ -20,7 +20,7 @@ pub(super) fn retries(html: &mut Html, analysis: &Analysis) {
         html.put("<p>Passed over for failures: ", pods, ".</p>\n");
     }
     if !analysis.retries.by_cause.is_empty() {
-        html.lit("<p class=\"muted\">Without the proxy's retries each of these would have been lost, by the cause that its first attempt met. A POST is not sent twice, and a pod that is alone leaves nobody to turn to.</p>\n");
+        html.lit("<p class=\"muted\">Without the proxy's retries each of these would have been lost, by the cause that its first attempt met. A POST that was sent is not sent twice: the same cause loses those.</p>\n");
         table(html, &analysis.retries.by_cause);
     }
     html.lit("</section>\n");
