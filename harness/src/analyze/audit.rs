@@ -10,7 +10,7 @@ use highwater_model::{
 use super::{Percentiles, Requests, arrivals, cluster::Gap};
 use crate::record::{BackendKind, RunRecord, Sample};
 
-/// Above this, latency speaks of the generator: ten times what a loaded shared machine shows.
+/// With a p99 of send lag above this (nanoseconds), latency speaks of the generator: ten times what a loaded shared machine shows.
 pub const LAG_P99_MAX: u64 = 100 * MILLISECOND;
 /// Above this the schedule was kept, but not closely.
 pub const LAG_P99_WARN: u64 = 10 * MILLISECOND;

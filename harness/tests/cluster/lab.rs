@@ -121,16 +121,19 @@ impl Workload {
         format!("{{workload: {{namespace: {}, deployment: {}}}}}", self.namespace, self.name)
     }
 
+    /// The Deployment, as kubectl takes it.
+    pub(crate) fn deployment(&self) -> String {
+        format!("deployment/{}", self.name)
+    }
+
     /// The Deployment's spec, byte for byte.
     pub(crate) fn spec(&self) -> String {
-        spec(&self.namespace, &format!("deployment/{}", self.name))
+        spec(&self.namespace, &self.deployment())
     }
 
     /// Waits until all its pods are of the newest revision and ready.
     pub(crate) fn settle(&self) {
-        let deployment = format!("deployment/{}", self.name);
-        let wait = ["rollout", "status", &deployment, "--timeout=120s"];
-        kubectl(&[&["--namespace", self.namespace.as_str()], &wait[..]].concat());
+        self.kubectl(&["rollout", "status", &self.deployment(), "--timeout=120s"]);
     }
 
     /// Runs kubectl in its namespace.

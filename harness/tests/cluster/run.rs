@@ -7,10 +7,10 @@ use std::{
 };
 
 use highwater::{
-    analyze::{Cause, Summary},
+    analyze::{Cause, Summary, audit::LAG_P99_MAX},
     record::{self, RunRecord},
 };
-use highwater_model::event::EventKind;
+use highwater_model::{event::EventKind, time::Nanos};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
@@ -20,8 +20,6 @@ use crate::{
 
 /// The program.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_highwater");
-/// Later than this (p99), a run's latency is not believed.
-const LATE_MS: f64 = 100.0;
 /// All kinds of objects that a run makes.
 const KINDS: &str = "pods,deployments,services,jobs,configmaps,leases,serviceaccounts,roles,\
                      rolebindings,horizontalpodautoscalers,endpointslices";
@@ -224,7 +222,7 @@ impl Done {
     /// for the latency to be believed, and that is all that the run says against itself.
     pub(crate) fn ends_with(&self, code: i32) {
         let audit = &self.summary.audit;
-        let was_late = self.summary.send_lag_ms.p99 > LATE_MS;
+        let was_late = self.summary.send_lag_ms.p99 > Nanos(LAG_P99_MAX).as_millis_f64();
         let is_late_only = !audit.trusted && was_late && audit.reasons.len() == 1;
         let wanted = if is_late_only { 3 } else { code };
         assert_eq!(self.code, wanted, "{}", self.printed);

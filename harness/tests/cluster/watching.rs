@@ -12,7 +12,7 @@ use highwater::{
         observe::{Observation, Observer, Target, time::Anchor},
         watch::{Pace, Plan, Watches, all_kinds},
     },
-    clock::RunClock,
+    clock::{RunClock, signed, wall_ns},
 };
 use highwater_model::{
     event::{DeleteReason, EventKind, Signal},
@@ -51,8 +51,7 @@ impl Watching {
             kinds: all_kinds(),
             pace: Pace::default(),
         };
-        let zero_wall_ns = i64::try_from(wall_ns()).unwrap();
-        let anchor = Anchor { zero_wall_ns, ..Anchor::default() };
+        let anchor = Anchor { zero_wall_ns: signed(wall_ns()), ..Anchor::default() };
         let watches = Watches::start(cluster.client, clock, &plan);
         Self { observer: Observer::new(target, anchor), watches, clock, seen: Vec::new() }
     }
@@ -115,10 +114,12 @@ impl Watching {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the cluster's times are of the wall clock")]
-fn wall_ns() -> u128 {
-    let now = std::time::SystemTime::now();
-    now.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()
+/// A workload of four pods, and who watches it, once it has settled.
+async fn watched(lab: &mut Lab) -> (Workload, Watching) {
+    let workload = lab.workload("go");
+    let mut watching = Watching::of(&workload).await;
+    watching.settled(4).await;
+    (workload, watching)
 }
 
 /// Which step of a pod's life an event is, from its making to its end.
@@ -141,10 +142,8 @@ fn step(kind: &EventKind, pod: &str) -> Option<usize> {
 #[ignore = "needs a cluster: just test-cluster"]
 async fn whoever_ends_a_pod_is_found_out() {
     let mut lab = Lab::new("watched");
-    let workload = lab.workload("go");
-    let deployment = format!("deployment/{}", workload.name);
-    let mut watching = Watching::of(&workload).await;
-    watching.settled(4).await;
+    let (workload, mut watching) = watched(&mut lab).await;
+    let deployment = workload.deployment();
     assert_eq!(watching.reasons(), []);
 
     workload.kubectl(&["scale", &deployment, "--replicas=2"]);
@@ -185,12 +184,9 @@ async fn whoever_ends_a_pod_is_found_out() {
 #[ignore = "needs a cluster: just test-cluster"]
 async fn a_life_is_told_step_by_step() {
     let mut lab = Lab::new("lives");
-    let workload = lab.workload("go");
-    let deployment = format!("deployment/{}", workload.name);
-    let mut watching = Watching::of(&workload).await;
-    watching.settled(4).await;
+    let (workload, mut watching) = watched(&mut lab).await;
     let old = watching.pods();
-    workload.kubectl(&["scale", &deployment, "--replicas=6"]);
+    workload.kubectl(&["scale", &workload.deployment(), "--replicas=6"]);
     watching.settled(6).await;
     let mut new = watching.pods();
     new.retain(|pod| !old.contains(pod));

@@ -215,9 +215,9 @@ impl<'a> Hidden<'a> {
             _ => StaleFlows::default(),
         };
         for one in attributed.iter_mut().filter(|one| is_left(one)) {
-            let (from, until) = self.choice(&one.case);
             match one.case.contact {
                 Contact::Refused => {
+                    let (from, until) = self.choice(&one.case);
                     let pods = late.at(from, until, &self.offers);
                     if !pods.is_empty() {
                         one.give(Cause::PrematureReady, pods, self.rules.lives);

@@ -2,15 +2,20 @@
 
 use super::{cluster::*, *};
 
-/// They are replaced one after the other: `c` for `a` at 100 s, `d` for `b` at 110 s. Servers say
-/// nothing of their lives, and exit in good order a tenth of a second after SIGTERM.
-fn rollout() -> Cluster {
+/// `c` for `a` at 100 s. Servers say nothing of their lives, and exit in good order a tenth of a
+/// second after SIGTERM.
+fn replaced() -> Cluster {
     calm()
         .pod("c", 2, 95.0, 99.9)
         .endpoints(99.95, "a b c")
         .ends("a", 100.0, 0.1, 0)
         .endpoints(100.02, "a! b c")
         .endpoints(101.2, "b c")
+}
+
+/// They are replaced one after the other: as [`replaced`], and `d` for `b` at 110 s.
+fn rollout() -> Cluster {
+    replaced()
         .pod("d", 2, 105.0, 109.9)
         .endpoints(109.95, "b c d")
         .ends("b", 110.0, 0.1, 0)
@@ -325,15 +330,8 @@ fn a_flow_that_a_node_keeps_to_a_pod_long_gone_echoes_the_time_outs_of_its_end()
     let first = || slow(O::ConnectTimeout, 100.9);
     let later = |seconds| slow(O::ConnectTimeout, seconds);
     let quiet = |seconds| slow(O::Timeout, seconds);
-    let gone = || {
-        // All of its own are in the first wave, and `c` has been there since.
-        calm()
-            .pod("c", 2, 95.0, 99.9)
-            .endpoints(99.95, "a b c")
-            .ends("a", 100.0, 0.1, 0)
-            .endpoints(100.02, "a! b c")
-            .endpoints(101.2, "b c")
-    };
+    // All of its own are in the first wave, and `c` has been there since.
+    let gone = replaced;
     let race = (Cause::TerminationRace, "a");
     let overload = (Cause::Overload, "");
     let rows: [Echo; 9] = [

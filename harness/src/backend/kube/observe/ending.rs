@@ -197,12 +197,8 @@ impl PodState {
             self.tell_sigterm(stop, scribe);
         }
         let begin = killing.map_or(at, |killing| killing.at.not_before(at.at));
-        let mut stop = self.stop(begin, grace);
+        let mut stop = self.stop(begin, grace, killing);
         stop.deadline = Some(deadline);
-        stop.has_word = killing.is_some();
-        if let Some(failed) = killing.and_then(|killing| killing.hook_failed) {
-            stop.hook_over(failed);
-        }
         stop.plan();
         self.flow.stop = Some(stop);
     }
@@ -220,19 +216,24 @@ impl PodState {
         [killing, self.flow.sigterm_line].into_iter().flatten().min()
     }
 
-    fn stop(&self, begin: Estimate, grace: Nanos) -> Stop {
-        Stop {
+    /// The end that begins at `begin`, and of which the kubelet said so much.
+    fn stop(&self, begin: Estimate, grace: Nanos, killing: Option<Killing>) -> Stop {
+        let mut stop = Stop {
             begin,
             grace,
             deadline: None,
             hook: self.flow.manner.hook,
-            has_word: true,
+            has_word: killing.is_some(),
             hook_failed: None,
             exited: None,
             is_told: self.flow.sigterm_line.is_some(),
             tells: self.flow.tells,
             due: begin.at,
+        };
+        if let Some(failed) = killing.and_then(|killing| killing.hook_failed) {
+            stop.hook_over(failed);
         }
+        stop
     }
 
     /// The kubelet says by an Event that it ends the container.
@@ -274,10 +275,7 @@ impl PodState {
         let (Some(probe), Some(container)) = (killing.probe, &self.container) else { return };
         let end = container.exited.unwrap_or(container.started);
         let pod = self.name.clone();
-        let mut stop = self.stop(killing.at, killing.grace);
-        if let Some(failed) = killing.hook_failed {
-            stop.hook_over(failed);
-        }
+        let mut stop = self.stop(killing.at, killing.grace, Some(killing));
         scribe.at(killing.at, Source::Kubelet, EventKind::ProbeKill { pod, probe });
         if self.has_ended_since(killing.at.at) {
             stop.exited = Some(Estimate { at: end, precision: None, stated: None });
