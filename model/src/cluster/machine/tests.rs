@@ -69,8 +69,8 @@ impl World {
                 ),
                 Effect::Signal { container, signal } => {
                     let (wait, number) = match signal {
-                        Signal::Sigterm => (self.drain, 15),
                         Signal::Sigkill => (Nanos::ZERO, 9),
+                        other => (self.drain, other.number()),
                     };
                     self.later(
                         wait,
@@ -178,6 +178,7 @@ fn probed(period_seconds: u32) -> spec::PodTemplate {
                 exec: Some(spec::ExecAction { command: std::vec!["true".into()] }),
                 ..spec::LifecycleHandler::default()
             }),
+            ..spec::Lifecycle::default()
         }),
         ..spec::PodTemplate::default()
     }

@@ -128,6 +128,7 @@ fn with_sleep(seconds: u32, grace: u32) -> PodTemplate {
                 sleep: Some(SleepAction { seconds }),
                 ..LifecycleHandler::default()
             }),
+            ..Lifecycle::default()
         }),
         ..PodTemplate::default()
     }

@@ -65,7 +65,7 @@ fn the_grace_period_covers_hook_and_drain_but_two_seconds_are_always_left() {
         ("more than all", 10, Some(sleep(60)), (10_000, 12_000, Some(false))),
         ("no time for a hook", 0, Some(sleep(5)), (0, 2_000, None)),
         ("one second", 1, None, (0, 2_000, None)),
-        ("an empty hook", 30, Some(LifecycleHandler::default()), (0, 30_000, None)),
+        ("an empty hook", 30, Some(hook(LifecycleHandler::default())), (0, 30_000, None)),
     ];
     for (name, grace, hook, want) in rows {
         assert_eq!(clock(grace, hook.as_ref(), None), want, "{name}");
