@@ -9,6 +9,9 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+SECONDS = {"/slow": 0.1, "/slower": 0.6}
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Head and body in one segment, so that no answer waits for a delayed acknowledgement.
@@ -16,7 +19,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self):
-        time.sleep(0.1 if self.path == "/slow" else 0.005)
+        time.sleep(SECONDS.get(self.path, 0.005))
         body = b"python\n"
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
