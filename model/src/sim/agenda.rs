@@ -3,7 +3,7 @@
 use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 
-use super::replica::Step;
+use super::{exec::Executed, replica::Step};
 use crate::{cluster::ContainerId, spec::Which, time::Timestamp};
 
 /// Something to come.
@@ -19,8 +19,8 @@ pub(super) enum What {
     Step(ContainerId, Step),
     /// A probe is answered.
     Probe(u64, ContainerId, Ask),
-    /// A hook is done.
-    Hook(ContainerId),
+    /// A hook is done, and how.
+    Hook(ContainerId, Executed),
     /// A frozen container goes on.
     Thaw(ContainerId),
     /// An eviction is asked for again: its action, pod, and until when.
@@ -38,6 +38,8 @@ pub(super) enum Ask {
     Live,
     /// Whether the main port takes connections.
     Port,
+    /// How a program ends.
+    Executed(Executed),
     /// None that is answered in time.
     Silence,
 }

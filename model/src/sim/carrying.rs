@@ -10,6 +10,7 @@ use alloc::{
 use super::{
     Sim, Version,
     agenda::{Ask, What},
+    exec::{Executed, execute},
     replica::{Act, BUCKETS, Replica, Step},
     traffic::Attempt,
 };
@@ -84,8 +85,9 @@ impl Sim<'_> {
                 self.do_acts(container, acts);
             }
             What::Probe(probe, container, ask) => self.answer_probe(probe, container, ask),
-            What::Hook(container) => {
-                self.input(Input::PreStopDone { container, ok: true, detail: String::new() });
+            What::Hook(container, how) => {
+                let (ok, detail) = (matches!(how, Executed::Done(_)), how.detail().into());
+                self.input(Input::PreStopDone { container, ok, detail });
             }
             What::Thaw(container) => self.thaw(container),
             What::Evict(action_id, which, until) => self.evict(action_id, which.into(), until),
@@ -274,6 +276,14 @@ impl Sim<'_> {
             .replica(container.pod, container.restarts)
             .map_or(Some(Nanos::ZERO), |replica| replica.probe_delay(now));
         let (wait, ask) = match is_silent {
+            // A process of its own, which no queue keeps waiting.
+            _ if let Ask::Executed(how) = asks => {
+                if how.takes() > timeout {
+                    (timeout, Ask::Silence)
+                } else {
+                    (how.takes(), asks)
+                }
+            }
             Some(delay) if delay + ways <= timeout => (delay + ways, asks),
             _ => (timeout, Ask::Silence),
         };
@@ -288,6 +298,7 @@ impl Sim<'_> {
             (Ask::Silence, _) => (false, "no answer in time"),
             (_, None) => (false, "connection failed"),
             (_, Some(replica)) if replica.is_dead() => (false, "connection failed"),
+            (Ask::Executed(how), _) => (matches!(how, Executed::Done(_)), how.detail()),
             (Ask::Ready, Some(replica)) => status(replica.is_ready()),
             (Ask::Live, Some(replica)) => {
                 status(!(is_out && replica.has(Misbehaviour::LivenessOnDependency)))
@@ -305,10 +316,15 @@ impl Sim<'_> {
         let is_own = hook.http_get.as_ref().is_some_and(|get| get.path == "/prestop");
         let mut acts = Vec::new();
         let mut wait = Nanos(2 * self.network().0);
+        let mut how = Executed::Done(Nanos::ZERO);
+        if let Some(exec) = &hook.exec {
+            how = execute(&exec.command);
+            wait = how.takes();
+        }
         if is_own && let Some(replica) = self.replica(container.pod, container.restarts) {
             wait = wait + replica.pre_stop(&mut acts);
         }
-        self.agenda.plan(self.now + wait.min(timeout), What::Hook(container));
+        self.agenda.plan(self.now + wait.min(timeout), What::Hook(container, how));
         self.do_acts(container, acts);
     }
 
@@ -489,10 +505,13 @@ fn question(probe: &Probe, kind: ProbeKind) -> Ask {
             _ => Ask::Live,
         };
     }
+    if let Some(exec) = &probe.exec {
+        return Ask::Executed(execute(&exec.command));
+    }
     match probe.tcp_socket.as_ref().map(|socket| &socket.port) {
         Some(Some(Port::Name(name))) if name != "health" => Ask::Port,
         Some(Some(Port::Number(_))) => Ask::Port,
-        // The health port is open as long as the process lives, and what is executed passes.
+        // The health port is open as long as the process lives.
         _ => {
             let _ = kind;
             Ask::Live

@@ -14,6 +14,7 @@ mod agenda;
 mod carrying;
 mod cpu;
 mod ending;
+mod exec;
 mod proxy;
 mod replica;
 mod sending;
