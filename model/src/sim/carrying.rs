@@ -110,7 +110,7 @@ impl Sim<'_> {
             self.now,
             container,
             service,
-            misbehave,
+            &misbehave,
             &scenario.simulation,
             limits,
             latency,
@@ -130,7 +130,14 @@ impl Sim<'_> {
     }
 
     /// What a replica wants done.
+    #[inline]
     pub(super) fn do_acts(&mut self, container: ContainerId, acts: Vec<Act>) {
+        if !acts.is_empty() {
+            self.do_some_acts(container, acts);
+        }
+    }
+
+    fn do_some_acts(&mut self, container: ContainerId, acts: Vec<Act>) {
         let is_out_of_memory = acts.contains(&Act::OutOfMemory);
         for act in acts {
             match act {

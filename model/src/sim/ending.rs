@@ -4,7 +4,6 @@ use alloc::{string::ToString as _, vec::Vec};
 
 use super::{
     Sim, Times,
-    agenda::What,
     sending::{REFUSED, RESET},
     traffic::{Attempt, Conn},
 };
@@ -16,7 +15,7 @@ use crate::{
 
 impl Sim<'_> {
     /// An attempt comes to its end, unless that was changed meanwhile.
-    pub(super) fn end(&mut self, slot: u32, version: u32) {
+    pub(super) fn end(&mut self, slot: u32, version: u64) {
         if self.client.attempts.get(slot).is_none_or(|attempt| attempt.version != version) {
             return;
         }
@@ -167,12 +166,10 @@ impl Sim<'_> {
             attempt.ending.outcome = Outcome::Timeout;
             attempt.ending.hop = None;
         }
-        attempt.version += 1;
-        let (at, version) = (attempt.ending.at, attempt.version);
+        attempt.version = self.agenda.plan_end(attempt.ending.at, slot);
         if let Some(known) = self.client.attempts.get_mut(slot) {
             *known = attempt;
         }
-        self.agenda.plan(at, What::Ending(slot, version));
     }
 
     fn tell_failure(&mut self, attempt: &Attempt) {

@@ -32,13 +32,13 @@ use alloc::{
 use self::{
     agenda::{Agenda, What},
     replica::Replica,
-    traffic::{Client, Worker},
+    traffic::{Client, Due, Worker},
 };
 use crate::{
     autoscaling::Autoscaling,
     cluster::{Cluster, Config, Timing},
     event::{EventKind, Source},
-    load::{Arrival, Profile, Schedule},
+    load::{Profile, Schedule},
     outcome::{Failure, Outcome},
     rng::Stream,
     spec::{Action, Misbehaviour, PathKind, Probe, Scenario, Service},
@@ -166,8 +166,7 @@ struct Sim<'a> {
     endpoints: Stream,
     balancing: Stream,
     process_start: Stream,
-    schedule: Schedule,
-    next: Option<Arrival>,
+    due: Due,
     start: Option<Timestamp>,
     phases: VecDeque<(Nanos, String)>,
     actions: VecDeque<(Nanos, u32, Action)>,
@@ -215,8 +214,7 @@ impl<'a> Sim<'a> {
             misbehave: scenario.target.misbehave.clone(),
         };
         let arrivals = scenario.traffic.arrivals;
-        let mut schedule = Schedule::new(run.profile.clone(), arrivals, seed);
-        let next = schedule.next();
+        let due = Due::new(Schedule::new(run.profile.clone(), arrivals, seed));
         Self {
             run,
             observer,
@@ -234,8 +232,7 @@ impl<'a> Sim<'a> {
             endpoints: Stream::new(seed, "endpoints/0"),
             balancing: Stream::new(seed, "workers"),
             process_start: Stream::new(seed, "process-start"),
-            schedule,
-            next,
+            due,
             start: None,
             phases: run.phases.iter().cloned().collect(),
             actions: run.actions.iter().cloned().collect(),
@@ -277,7 +274,7 @@ impl<'a> Sim<'a> {
     }
 
     fn arrival(&self) -> Timestamp {
-        match (self.start, &self.next) {
+        match (self.start, self.due.peek()) {
             (Some(start), Some(arrival)) if !self.is_stopping => start + arrival.at,
             _ => Timestamp::MAX,
         }
@@ -288,7 +285,7 @@ impl<'a> Sim<'a> {
         let Some(start) = self.start else { return false };
         let is_quiet = self.client.attempts.len() == 0 && self.client.waiting.is_empty();
         let end = start + self.run.profile.lasts();
-        is_quiet && (self.is_stopping || (self.next.is_none() && self.now >= end))
+        is_quiet && (self.is_stopping || (self.due.peek().is_none() && self.now >= end))
     }
 
     fn emit(&mut self, source: Source, kind: EventKind) {

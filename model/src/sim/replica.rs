@@ -39,6 +39,37 @@ const BASE_MEMORY: u64 = 6 << 20;
 /// Upper bounds of the latency histogram that it tells, seconds.
 pub(super) const BUCKETS: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// The same in nanoseconds, and one that nothing is above.
+const BOUNDS: [u64; BUCKETS.len() + 1] = bounds();
+/// By the number of bits that a latency has: how many bounds have fewer.
+const FEWER_BITS: [u8; 65] = fewer_bits();
+
+const fn bounds() -> [u64; BUCKETS.len() + 1] {
+    let (mut bounds, mut place) = ([u64::MAX; BUCKETS.len() + 1], 0);
+    while place < BUCKETS.len() {
+        bounds[place] = (BUCKETS[place] * 1e9 + 0.5) as u64;
+        place += 1;
+    }
+    bounds
+}
+
+const fn fewer_bits() -> [u8; 65] {
+    let (mut fewer, mut bits) = ([0; 65], 0);
+    while bits < fewer.len() {
+        while (u64::BITS - BOUNDS[fewer[bits] as usize].leading_zeros()) < bits as u32 {
+            fewer[bits] += 1;
+        }
+        bits += 1;
+    }
+    fewer
+}
+
+/// The bucket of a latency; behind the last one if it is above all bounds. No two bounds have the
+/// same number of bits, so that one comparison is enough.
+fn bucket(ns: u64) -> usize {
+    let fewer = usize::from(FEWER_BITS[(u64::BITS - ns.leading_zeros()) as usize]);
+    fewer + usize::from(ns > BOUNDS[fewer])
+}
 
 /// What is due of a replica by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,7 +152,6 @@ pub(super) struct Counts {
     pub(super) answered: u64,
     pub(super) refused: u64,
     pub(super) buckets: [u64; BUCKETS.len()],
-    pub(super) sum: f64,
 }
 
 /// One container.
@@ -129,7 +159,8 @@ pub(super) struct Counts {
 pub(super) struct Replica {
     pub(super) container: ContainerId,
     service: Service,
-    misbehave: Vec<Misbehaviour>,
+    /// Its wrong behaviours, a bit of each.
+    wrong: u32,
     waits: Sampler,
     latency: Stream,
     cpu: Cpu,
@@ -163,7 +194,7 @@ impl Replica {
         now: Timestamp,
         container: ContainerId,
         service: Service,
-        misbehave: Vec<Misbehaviour>,
+        misbehave: &[Misbehaviour],
         simulation: &Simulation,
         limits: (Option<u64>, Option<u64>),
         latency: Stream,
@@ -178,7 +209,7 @@ impl Replica {
             memory_limit: limits.1,
             waits: service.latency.sampler(),
             service,
-            misbehave,
+            wrong: misbehave.iter().fold(0, |wrong, how| wrong | 1 << *how as u32),
             latency,
             workers: BinaryHeap::new(),
             stage: Stage::Starting,
@@ -211,7 +242,7 @@ impl Replica {
     }
 
     pub(super) fn has(&self, how: Misbehaviour) -> bool {
-        self.misbehave.contains(&how)
+        self.wrong & 1 << how as u32 != 0
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -321,29 +352,28 @@ impl Replica {
         let Some(workers) = self.service.workers else {
             return self.cpu.run(now, self.service.cpu) + wait;
         };
-        let mut start = now;
-        if self.workers.len() >= workers as usize
-            && let Some(Reverse(free)) = self.workers.pop()
-        {
-            start = start.max(free);
+        if self.workers.len() < workers as usize {
+            let end = self.cpu.run(now, self.service.cpu) + wait;
+            self.workers.push(Reverse(end));
+            return end;
         }
-        let end = self.cpu.run(start, self.service.cpu) + wait;
-        self.workers.push(Reverse(end));
+        let Some(mut free) = self.workers.peek_mut() else { return now };
+        let end = self.cpu.run(free.0.max(now), self.service.cpu) + wait;
+        *free = Reverse(end);
         end
     }
 
     /// A request that came at `came` was answered at `now`.
     pub(super) fn answered(&mut self, came: Timestamp, now: Timestamp, is_refusal: bool) {
-        let seconds = now.since(came).as_secs_f64();
+        let took = now.since(came).0;
         if is_refusal {
             self.counts.refused += 1;
         } else {
             self.counts.answered += 1;
         }
-        if let Some(bucket) = BUCKETS.iter().position(|bound| seconds <= *bound) {
-            self.counts.buckets[bucket] += 1;
+        if let Some(bucket) = self.counts.buckets.get_mut(bucket(took)) {
+            *bucket += 1;
         }
-        self.counts.sum += seconds;
     }
 
     /// A request is in flight no more, however it ended.
@@ -497,4 +527,20 @@ impl Replica {
 
 fn tell(phase: LifecyclePhase) -> Act {
     Act::Tell(phase, alloc::string::String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_is_in_the_first_bucket_whose_bound_is_not_below_it() {
+        for bound in &BOUNDS[..BUCKETS.len()] {
+            for ns in [bound / 2, bound - 1, *bound, bound + 1, bound * 3] {
+                let first = BOUNDS.iter().position(|bound| ns <= *bound);
+                assert_eq!(Some(bucket(ns)), first, "{ns} ns");
+            }
+        }
+        assert_eq!((bucket(0), bucket(u64::MAX)), (0, BUCKETS.len()));
+    }
 }

@@ -10,6 +10,7 @@ use super::{
     traffic::{Attempt, Conn, Ending, Request},
 };
 use crate::{
+    load::Arrival,
     outcome::{Failure, Outcome},
     spec::PathKind,
     time::{Nanos, Timestamp},
@@ -52,16 +53,15 @@ pub(super) fn kept(
 impl Sim<'_> {
     /// The next request is due.
     pub(super) fn arrive(&mut self) {
-        let Some(arrival) = self.next else { return };
-        self.next = self.schedule.next();
-        self.observer.owed(self.now, arrival.phase);
+        let Some(&Arrival { phase, number, kind, .. }) = self.due.peek() else { return };
+        self.due.advance();
+        self.observer.owed(self.now, phase);
         self.client.owed += 1;
-        let kind = match arrival.kind {
+        let kind = match kind {
             Some(kind) => self.kinds.of_trace(kind),
             None => self.kinds.draw(),
         };
-        let request =
-            Request { number: arrival.number, phase: arrival.phase, kind, scheduled: self.now };
+        let request = Request { number, phase, kind, scheduled: self.now };
         if self.client.waiting.is_empty() && self.send(request) {
             return;
         }
@@ -270,7 +270,10 @@ impl Sim<'_> {
         }
         let at = attempt.ending.at;
         let slot = self.client.attempts.insert(attempt);
-        self.agenda.plan(at, What::Ending(slot, 0));
+        let version = self.agenda.plan_end(at, slot);
+        if let Some(known) = self.client.attempts.get_mut(slot) {
+            known.version = version;
+        }
     }
 
     /// No endpoint: kube-proxy rejects the connection, which a client sees as refused.

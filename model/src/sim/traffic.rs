@@ -6,6 +6,7 @@ use alloc::{
 };
 
 use crate::{
+    load::{Arrival, Schedule},
     outcome::{HopError, Outcome},
     time::{Nanos, Timestamp},
 };
@@ -17,6 +18,45 @@ pub(super) struct Request {
     pub(super) phase: u16,
     pub(super) kind: u16,
     pub(super) scheduled: Timestamp,
+}
+
+/// How many arrivals are calculated at a time.
+const BLOCK: usize = 256;
+
+/// What is owed from now on, in order of time. It is calculated in blocks, which is faster than one
+/// by one.
+#[derive(Clone, Debug)]
+pub(super) struct Due {
+    schedule: Schedule,
+    block: Vec<Arrival>,
+    place: usize,
+}
+
+impl Due {
+    pub(super) fn new(schedule: Schedule) -> Self {
+        let mut due = Self { schedule, block: Vec::with_capacity(BLOCK), place: 0 };
+        due.fill();
+        due
+    }
+
+    fn fill(&mut self) {
+        self.block.clear();
+        self.block.extend(self.schedule.by_ref().take(BLOCK));
+        self.place = 0;
+    }
+
+    /// The next one; `None` if there are no more.
+    pub(super) fn peek(&self) -> Option<&Arrival> {
+        self.block.get(self.place)
+    }
+
+    /// Goes on behind it.
+    pub(super) fn advance(&mut self) {
+        self.place += 1;
+        if self.place >= self.block.len() {
+            self.fill();
+        }
+    }
 }
 
 /// A connection: of a client to a pod or a proxy, or of a proxy's worker to a pod.
@@ -115,8 +155,8 @@ pub(super) struct Attempt {
     pub(super) ending: Ending,
     /// When its client gives up.
     pub(super) deadline: Timestamp,
-    /// Counts the changes of `ending`: older news of it are stale.
-    pub(super) version: u32,
+    /// The agenda's of `ending`: news of any other version are stale.
+    pub(super) version: u64,
     pub(super) is_refusal: bool,
 }
 

@@ -63,9 +63,7 @@ impl Sampler {
             Self::Fixed(span) => span,
             Self::Uniform { low, width } => Nanos(low + stream.below(width)),
             Self::Exponential { mean } => Nanos((mean * stream.exponential()) as u64),
-            Self::Lognormal { median, sigma } => {
-                Nanos((median * libm::exp(sigma * stream.normal())) as u64)
-            }
+            Self::Lognormal { median, sigma } => Nanos((median * stream.lognormal(sigma)) as u64),
         }
     }
 }
