@@ -1,5 +1,7 @@
 //! Runs whose outcome is known.
 
+mod proxy;
+
 use alloc::{
     collections::BTreeMap,
     format,
@@ -27,9 +29,11 @@ impl Observer for Notes {
         self.events.push((at, kind));
     }
 
-    fn owed(&mut self, _: Timestamp, _: u16) {
+    fn owed(&mut self, _: Timestamp, _: Arrival) {
         self.owed += 1;
     }
+
+    fn sent(&mut self, _: Timestamp, _: Arrival, _: Nanos) {}
 
     fn ended(&mut self, outcome: Outcome, _: u16, times: Times) {
         *self.outcomes.entry(outcome).or_default() += 1;
