@@ -219,6 +219,10 @@ impl<'a> Sim<'a> {
             timing: Timing::default(),
             seed,
         });
+        let cluster = match &scenario.nodes {
+            Some(nodes) => cluster.with_nodes(nodes),
+            None => cluster,
+        };
         let first = Version {
             service: scenario.target.service.clone().unwrap_or_default(),
             misbehave: scenario.target.misbehave.clone(),

@@ -1,5 +1,6 @@
 //! Runs whose outcome is known.
 
+mod nodes;
 mod proxy;
 
 use alloc::{
