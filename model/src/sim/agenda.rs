@@ -15,6 +15,8 @@ pub(super) enum What {
     Waited,
     /// A container's process starts.
     Start(ContainerId),
+    /// A proxy's worker looks for connections that have been idle for too long.
+    Idle(u32),
     /// A replica does a step.
     Step(ContainerId, Step),
     /// A probe is answered.

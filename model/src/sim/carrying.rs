@@ -12,14 +12,14 @@ use super::{
     agenda::{Ask, What},
     exec::{Executed, execute},
     replica::{Act, BUCKETS, Replica, Step},
-    traffic::Attempt,
+    traffic::{Attempt, Ending},
 };
 use crate::{
     autoscaling::Step as ScalingStep,
     cluster::{ContainerId, Effect, Input, PodPhase, PodView},
     event::{DeleteReason, EventKind, ProbeKind, Signal, Source},
     metrics::{Wish, prometheus::Told},
-    outcome::Outcome,
+    outcome::{HopError, Outcome},
     rng::Stream,
     spec::{Action, LifecycleHandler, Misbehaviour, Port, Probe, Rollout, Which},
     time::{Nanos, Timestamp},
@@ -59,6 +59,7 @@ impl Sim<'_> {
                     if !routed.is_empty() {
                         self.known.insert(consumer);
                     }
+                    self.apply_view(consumer, &routed);
                     if let Some(view) = self.views.get_mut(consumer as usize) {
                         *view = routed;
                     }
@@ -75,7 +76,7 @@ impl Sim<'_> {
     /// What the agenda has of the cluster.
     pub(super) fn happen_in_cluster(&mut self, what: What) {
         match what {
-            What::Ending(..) | What::Waited => {}
+            What::Ending(..) | What::Waited | What::Idle(_) => {}
             What::Start(container) => self.start_container(container),
             What::Step(container, step) => {
                 let (now, mut acts) = (self.now, Vec::new());
@@ -212,13 +213,11 @@ impl Sim<'_> {
 
     /// As long as nothing else happens, its client or the proxy gives up.
     fn stall(&self, attempt: &mut Attempt) {
-        attempt.ending.at = attempt.deadline;
-        attempt.ending.outcome = Outcome::Timeout;
-        attempt.ending.hop = None;
+        attempt.ending = Ending { at: attempt.deadline, outcome: Outcome::Timeout, hop: None };
         let up = attempt.up.and_then(|up| self.client.ups.get(up));
         if let (Some(_), Some(up)) = (attempt.worker, up) {
-            let gives_up = up.started + self.run.scenario.path.response_timeout;
-            self.answer_itself(attempt, gives_up, crate::outcome::HopError::Timeout);
+            let gives_up = up.sent + self.run.scenario.path.response_timeout;
+            self.fails(attempt, gives_up, HopError::Timeout);
         }
     }
 
@@ -236,19 +235,22 @@ impl Sim<'_> {
             let ways = Nanos(self.network().0 * if attempt.worker.is_some() { 2 } else { 1 });
             let left = self.client.left.remove(&slot);
             let Some(replica) = self.replica(container.pod, container.restarts) else { return };
-            attempt.ending.at = match left {
-                Some(left) => now + left,
+            let at = match left {
+                Some(left) => Timestamp((now + left).0.saturating_sub(ways.0)),
                 None => match replica.take_again(now) {
                     Some((at, is_refusal)) => {
                         attempt.is_refusal = is_refusal;
-                        at + ways
+                        at
                     }
                     None => continue,
                 },
             };
-            attempt.ending.hop = None;
-            attempt.ending.outcome =
-                if attempt.is_refusal { Outcome::Status503 } else { Outcome::Ok };
+            if attempt.worker.is_some() {
+                self.answers(&mut attempt, at);
+            } else {
+                let outcome = if attempt.is_refusal { Outcome::Status503 } else { Outcome::Ok };
+                attempt.ending = Ending { at: at + ways, outcome, hop: None };
+            }
             self.replan(slot, attempt);
         }
     }
