@@ -163,6 +163,8 @@ pub(super) struct Replica {
     wrong: u32,
     waits: Sampler,
     latency: Stream,
+    /// What the machine adds to each request.
+    overhead: (Sampler, Stream),
     cpu: Cpu,
     memory_limit: Option<u64>,
     /// When each worker is free, where their number is bounded.
@@ -197,7 +199,7 @@ impl Replica {
         misbehave: &[Misbehaviour],
         simulation: &Simulation,
         limits: (Option<u64>, Option<u64>),
-        latency: Stream,
+        [latency, overhead]: [Stream; 2],
         acts: &mut Vec<Act>,
     ) -> Self {
         let is_premature = misbehave.contains(&Misbehaviour::ReadyBeforeListening);
@@ -211,6 +213,7 @@ impl Replica {
             service,
             wrong: misbehave.iter().fold(0, |wrong, how| wrong | 1 << *how as u32),
             latency,
+            overhead: (simulation.overhead.sampler(), overhead),
             workers: BinaryHeap::new(),
             stage: Stage::Starting,
             warm_at: now,
@@ -343,7 +346,8 @@ impl Replica {
     }
 
     fn work(&mut self, now: Timestamp) -> Timestamp {
-        let mut wait = self.waits.sample(&mut self.latency);
+        let (overhead, stream) = &mut self.overhead;
+        let mut wait = self.waits.sample(&mut self.latency) + overhead.sample(stream);
         let is_cold = self.has(Misbehaviour::ColdStart) && self.taken <= COLD_REQUESTS;
         let is_warming = self.has(Misbehaviour::ReadyBeforeWarm) && now < self.warm_at;
         if is_cold || is_warming {

@@ -116,6 +116,7 @@ fn check_simulation(found: &mut Problems, simulation: &Simulation) {
         found.add("simulation.network", format!("must be {NETWORK_MAX} at most"));
     }
     found.check_distribution("simulation.processStart", &simulation.process_start);
+    found.check_distribution("simulation.overhead", &simulation.overhead);
 }
 
 /// The problems found so far.
