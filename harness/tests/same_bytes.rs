@@ -81,7 +81,17 @@ fn run(scenario: &str) -> Files {
     let told = String::from_utf8_lossy(&output.stderr);
     // Wrong ones do not meet their objectives.
     assert!(matches!(code, Some(0 | 1)), "{scenario}: {code:?} {told}");
-    files(&out)
+    let mut files = files(&out);
+    // When, where and with which command stand in the provenance, which the page shows: both must
+    // differ. The page is that of the record alone.
+    assert!(files.remove("provenance.json").is_some() && files.contains_key("report.html"));
+    std::fs::remove_file(out.join("provenance.json")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+    command.args(["report", "--format", "html"]).arg(out.join("record.jsonl"));
+    let page = command.stdin(Stdio::null()).output().unwrap();
+    assert!(page.status.success() && !page.stdout.is_empty(), "{scenario}");
+    files.insert("report.html".into(), page.stdout);
+    files
 }
 
 fn files(folder: &Path) -> Files {
@@ -89,10 +99,7 @@ fn files(folder: &Path) -> Files {
         let path = entry.unwrap().path();
         (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(path).unwrap())
     };
-    let mut files: Files = std::fs::read_dir(folder).unwrap().map(of).collect();
-    // When, where and with which command: what must differ.
-    assert!(files.remove("provenance.json").is_some());
-    files
+    std::fs::read_dir(folder).unwrap().map(of).collect()
 }
 
 fn golden_path() -> PathBuf {
