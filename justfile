@@ -149,11 +149,13 @@ transitions:
         done
     done
 
-# Writes docs/fidelity.md and its pictures. ARGS go to the runs on the cluster that KUBECONFIG names: --context NAME. The
-# cluster's image must be of this build (`just image`); HIGHWATER names another binary than the release build. The words
-# of the page are docs/fidelity-notes.md: read them again after the numbers have changed.
+# Writes docs/fidelity.md and its pictures: local runs, four at a time, then the same on the simulator, which is told of this
+# machine what `highwater calibrate --machine` finds in the first of them. With ARGS (--context NAME), which go to the runs on
+# the cluster, the first four are run there as well; its image must be of this build (`just image`). HIGHWATER names another
+# binary than the release build. The words of the page are docs/fidelity-notes.md: read them again after the numbers have
+# changed.
 #
-# The same scenarios on local processes and on a cluster, side by side (8 minutes)
+# The same scenarios on local processes, in the simulator and on a cluster, side by side (9 minutes, with a cluster 13)
 [group('long')]
 [no-exit-message]
 [positional-arguments]
@@ -162,28 +164,45 @@ fidelity *ARGS:
     set -euo pipefail
     binary=${HIGHWATER:-target/release/highwater}
     [ -n "${HIGHWATER:-}" ] || cargo build --release --quiet --locked
-    rm -rf target/fidelity
+    out=target/fidelity
+    rm -rf $out; mkdir -p $out
     # Pods without a CPU request are the first to starve where nodes share a machine.
     same=(--set 'target.deployment.template.resources={requests: {cpu: 100m, memory: 32Mi}}')
-    both() {
-        local name=$1 scenario=$2; shift 2
-        run "$name-local" "$scenario" "${same[@]}" --set "name=$name" "$@"
-        run "$name-kube" "$scenario" "${same[@]}" --set "name=$name" "$@" --backend kube "${there[@]}"
+    # Name, scenario and changes of each.
+    each() {
+        "$@" rolling-update rolling-update "${same[@]}"
+        "$@" rolling-update-wrong rolling-update-wrong "${same[@]}"
+        "$@" rolling-update-exit rolling-update "${same[@]}" --set 'target.misbehave=[exit-on-sigterm]' \
+            --set 'description=The process exits at once on SIGTERM. Whose requests are cut off, and who finds nobody?'
+        "$@" rolling-update-l4 rolling-update "${same[@]}" --set path.kind=l4 --set traffic.keepAlive=false \
+            --set 'description=Straight to the pods, a new connection for each request. Does anybody notice?'
+        [ "$1" != on_cluster ] || return 0
+        local more
+        for more in scale-down scale-down-wrong eviction-wrong slow-start-wrong crash-wrong bad-version-wrong \
+            long-requests-wrong idle-timeout-race-wrong day spike; do
+            "$@" $more $more
+        done
     }
     # Objectives that are missed are part of what is compared, and so is a run that doubts itself.
     run() {
-        local out=target/fidelity/$1 code=0; shift
-        "$binary" run "$@" --out "$out" || code=$?
-        [ $code -le 1 ] || grep -q '"verdict": "untrusted"' "$out/summary.json"
+        local backend=$1 name=$2 scenario=$3 code=0; shift 3
+        "$binary" run "$scenario" "$@" --set "name=$name" --backend $backend --out "$out/$name-$backend" >/dev/null || code=$?
+        [ $code -le 1 ] || grep -q '"verdict": "untrusted"' "$out/$name-$backend/summary.json"
+        echo "$name on $backend"
     }
+    locally() {
+        run local "$@" &
+        [ "$(jobs -rp | wc -l)" -lt 4 ] || wait -n
+    }
+    simulated() { run sim "$@" --set "simulation=$machine"; }
+    on_cluster() { run kube "$@" "${there[@]}"; }
     there=("$@")
-    both rolling-update rolling-update
-    both rolling-update-wrong rolling-update-wrong
-    both rolling-update-exit rolling-update --set 'target.misbehave=[exit-on-sigterm]' \
-        --set 'description=The process exits at once on SIGTERM. Whose requests are cut off, and who finds nobody?'
-    both rolling-update-l4 rolling-update --set path.kind=l4 --set traffic.keepAlive=false \
-        --set 'description=Straight to the pods, a new connection for each request. Does anybody notice?'
-    "$binary" fidelity --out docs/fidelity.md --notes docs/fidelity-notes.md target/fidelity/*
+    each locally
+    while [ -n "$(jobs -p)" ]; do wait -n; done
+    machine=$("$binary" calibrate --machine $out/rolling-update-local | sed -n '/^simulation:/,/^[a-z]/{/^[a-z]/d;p}')
+    each simulated
+    [ $# -eq 0 ] || each on_cluster
+    "$binary" fidelity --out docs/fidelity.md --notes docs/fidelity-notes.md $out/*
 
 # On the cluster that KUBECONFIG names, whose image must be of this build (`just image`). ARGS go to the runs: --context NAME.
 # HIGHWATER names another binary than the release build. On a quiet machine, or the cluster's times are those of its neighbours.
