@@ -102,8 +102,9 @@ impl Sim<'_> {
         let gives_up = began + self.run.scenario.path.response_timeout;
         attempt.came = Some(comes);
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
-        let reply = replica.take(comes);
-        match reply {
+        // The proxy closes its connection as it gives up, and as soon as it learns that its client did.
+        let closes = (gives_up + network).min(attempt.deadline + network + network);
+        match replica.take(comes, closes) {
             Reply::Answer { at, is_refusal } if at + network <= gives_up => {
                 attempt.is_refusal = is_refusal;
                 attempt.ending.outcome = if is_refusal { Outcome::Status503 } else { Outcome::Ok };
@@ -112,6 +113,7 @@ impl Sim<'_> {
             Reply::Answer { .. } | Reply::Stalled => {
                 self.answer_itself(attempt, gives_up, HopError::Timeout);
             }
+            Reply::Closed => self.answer_itself(attempt, comes + network, HopError::Eof),
             Reply::Crash => {
                 self.answer_itself(attempt, gives_up, HopError::Timeout);
                 self.plan_end(pod, attempt.restarts, comes, Step::Crash);
