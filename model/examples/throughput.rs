@@ -15,11 +15,11 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 use highwater_model::{
     event::{EventKind, Source},
-    load::Profile,
+    load::{Arrival, Profile},
     outcome::{Failure, Outcome},
     sim::{self, Observer, Run, State, Times},
     spec::{Scenario, validate},
-    time::Timestamp,
+    time::{Nanos, Timestamp},
 };
 
 /// Counts, and sums up the latency.
@@ -34,7 +34,8 @@ struct Counts {
 
 impl Observer for Counts {
     fn event(&mut self, _: Timestamp, _: Source, _: EventKind, _: Option<Timestamp>) {}
-    fn owed(&mut self, _: Timestamp, _: u16) {}
+    fn owed(&mut self, _: Timestamp, _: Arrival) {}
+    fn sent(&mut self, _: Timestamp, _: Arrival, _: Nanos) {}
 
     fn ended(&mut self, outcome: Outcome, _: u16, times: Times) {
         if outcome == Outcome::Ok {

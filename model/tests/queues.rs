@@ -9,7 +9,7 @@
 
 use highwater_model::{
     event::{EventKind, Source},
-    load::Profile,
+    load::{Arrival, Profile},
     outcome::{Failure, Outcome},
     sim::{self, Observer, Run, State, Times},
     spec::{Scenario, validate},
@@ -68,9 +68,11 @@ impl Observer for Seen {
         }
     }
 
-    fn owed(&mut self, scheduled: Timestamp, _: u16) {
+    fn owed(&mut self, scheduled: Timestamp, _: Arrival) {
         self.number.change(scheduled.0, 1);
     }
+
+    fn sent(&mut self, _: Timestamp, _: Arrival, _: Nanos) {}
 
     fn ended(&mut self, outcome: Outcome, _: u16, times: Times) {
         if outcome != Outcome::Ok {

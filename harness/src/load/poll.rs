@@ -41,6 +41,12 @@ impl Waker {
         // A full pipe wakes as well, and a closed one means that nobody waits any more.
         let _ = (&self.0).write(&[1]);
     }
+
+    /// Another handle of its stream, which ends when the poller is gone.
+    #[cfg(test)]
+    pub(super) fn stream(&self) -> io::Result<UnixStream> {
+        self.0.try_clone()
+    }
 }
 
 impl Poller {

@@ -118,6 +118,22 @@ const TIGHT: &[&str] = &[
     "events=[]",
 ];
 
+/// A spike from a fifth of what one pod can do to two and a half times that.
+const SPIKE: &[&str] = &[
+    "target.deployment.replicas=3",
+    "target.service.workers=2",
+    "target.service.latency=50ms",
+    "target.service.startup=2s",
+    "autoscaler={minReplicas: 3, maxReplicas: 5, metrics: [{type: Pods, pods: {metric: {name: requests_per_second}, target: {type: AverageValue, averageValue: 25}}}]}",
+    "controllerManager={horizontalPodAutoscalerSyncPeriod: 1s}",
+    "metricsPipeline={prometheus: {scrapeInterval: 1s, window: 3s, rules: [{name: requests_per_second, rate: http_requests_total, matchLabels: {route: /work}}]}}",
+    "path.keepAlive=false",
+    "traffic.keepAlive=false",
+    "traffic.timeout=2s",
+    "traffic.phases=[{hold: 8/s, for: 2s}, {hold: 100/s, for: 8s}]",
+    "events=[]",
+];
+
 /// All of them.
 pub(crate) const TABLE: &[Row] = &[
     Row {
@@ -478,6 +494,18 @@ pub(crate) const TABLE: &[Row] = &[
             "events=[{at: 2s, rollout: {}}]",
         ],
         wrong: &["target.deployment.strategy.rollingUpdate={maxSurge: 0, maxUnavailable: 3}"],
+        l4: lost(&[Cause::Overload]),
+        l7: lost(&[Cause::Overload]),
+    },
+    Row {
+        name: "one-replica-before-a-spike",
+        title: "minReplicas 1 before a spike",
+        symptom: "Time-outs as soon as load rises, until the autoscaler has added pods and they have started.",
+        why: "One pod takes all of a spike for as long as the metric's way, the decision and a start take together; \
+              `minReplicas` is 1 where nothing else is said.",
+        fix: "`minReplicas` of at least 2 or 3: enough that the pods of quiet hours outlast the time to scale.",
+        setting: SPIKE,
+        wrong: &["autoscaler.minReplicas=1", "target.deployment.replicas=1"],
         l4: lost(&[Cause::Overload]),
         l7: lost(&[Cause::Overload]),
     },

@@ -12,12 +12,14 @@
 //! 2. [`pod`]: the kubelet's view of one pod: containers, hooks, terminations, back-off
 //! 3. [`probe`]: the probes of one pod
 //! 4. [`endpoints`]: the EndpointSlice and its way to each consumer
-//! 5. `machine`: all of them joined
+//! 5. `nodes`: the scheduler and the cluster autoscaler, where nodes have bounds
+//! 6. `machine`: all of them joined
 
 pub mod controllers;
 pub mod deployment;
 pub mod endpoints;
 mod machine;
+mod nodes;
 pub mod pod;
 pub mod probe;
 mod queue;

@@ -74,6 +74,8 @@ pub struct Draws {
 pub struct Report {
     /// Whether a container was asked for.
     pub is_bound: bool,
+    /// Its node; 0 once a container was asked for, where nodes have no bounds.
+    pub node: Option<u32>,
     /// Its phase.
     pub phase: Phase,
     /// Condition Ready.
@@ -102,6 +104,7 @@ pub struct Pod {
     deletion: Option<Deletion>,
     /// Startup, readiness, liveness.
     probers: [Option<Prober>; 3],
+    node: Option<u32>,
     was_asked_for: bool,
     was_seen: bool,
     is_ready: bool,
@@ -118,15 +121,7 @@ impl Pod {
         draws: Draws,
         relist: Relist,
     ) -> Self {
-        let prober = |kind, probe: &Option<Probe>, tick| {
-            probe.as_ref().map(|probe| Prober::new(kind, probe, now + tick))
-        };
-        let [startup, readiness, liveness] = draws.ticks;
-        let probers = [
-            prober(ProbeKind::Startup, &template.startup_probe, startup),
-            prober(ProbeKind::Readiness, &template.readiness_probe, readiness),
-            prober(ProbeKind::Liveness, &template.liveness_probe, liveness),
-        ];
+        let probers = probers(now, &template, draws);
         Self {
             identity,
             template,
@@ -138,11 +133,27 @@ impl Pod {
             stop: None,
             deletion: None,
             probers,
+            node: None,
             was_asked_for: false,
             was_seen: false,
             is_ready: false,
             gone_at: None,
             is_gone: false,
+        }
+    }
+
+    /// It has no node yet. Told before anything of it is done.
+    pub fn await_node(&mut self) {
+        self.container = Container::Unscheduled;
+        self.probers = [None, None, None];
+    }
+
+    /// The scheduler gave it to a node. Ignored unless it waits for one.
+    pub fn bind(&mut self, now: Timestamp, node: u32) {
+        if matches!(self.container, Container::Unscheduled) {
+            self.node = Some(node);
+            self.container = Container::Pending { start_at: now + self.draws.start };
+            self.probers = probers(now, &self.template, self.draws);
         }
     }
 
@@ -155,6 +166,7 @@ impl Pod {
     pub fn report(&self) -> Report {
         Report {
             is_bound: self.was_asked_for,
+            node: self.node.or(self.was_asked_for.then_some(0)),
             phase: if self.was_seen { Phase::Running } else { Phase::Pending },
             is_ready: self.is_ready,
             restarts: self.restarts,
@@ -241,6 +253,19 @@ impl Pod {
     fn container_id(&self) -> ContainerId {
         ContainerId { pod: self.identity.pod, restarts: self.restarts }
     }
+}
+
+/// The probes of a pod that its node takes at `now`.
+fn probers(now: Timestamp, template: &PodTemplate, draws: Draws) -> [Option<Prober>; 3] {
+    let prober = |kind, probe: &Option<Probe>, tick| {
+        probe.as_ref().map(|probe| Prober::new(kind, probe, now + tick))
+    };
+    let [startup, readiness, liveness] = draws.ticks;
+    [
+        prober(ProbeKind::Startup, &template.startup_probe, startup),
+        prober(ProbeKind::Readiness, &template.readiness_probe, readiness),
+        prober(ProbeKind::Liveness, &template.liveness_probe, liveness),
+    ]
 }
 
 fn emit(effects: &mut Vec<Effect>, kind: EventKind) {

@@ -3,7 +3,7 @@
 use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 
-use super::replica::Step;
+use super::{exec::Executed, replica::Step};
 use crate::{cluster::ContainerId, spec::Which, time::Timestamp};
 
 /// Something to come.
@@ -15,12 +15,14 @@ pub(super) enum What {
     Waited,
     /// A container's process starts.
     Start(ContainerId),
+    /// A proxy's worker looks for connections that have been idle for too long.
+    Idle(u32),
     /// A replica does a step.
     Step(ContainerId, Step),
     /// A probe is answered.
     Probe(u64, ContainerId, Ask),
-    /// A hook is done.
-    Hook(ContainerId),
+    /// A hook is done, and how.
+    Hook(ContainerId, Executed),
     /// A frozen container goes on.
     Thaw(ContainerId),
     /// An eviction is asked for again: its action, pod, and until when.
@@ -38,6 +40,8 @@ pub(super) enum Ask {
     Live,
     /// Whether the main port takes connections.
     Port,
+    /// How a program ends.
+    Executed(Executed),
     /// None that is answered in time.
     Silence,
 }

@@ -165,6 +165,8 @@ pub(super) struct Replica {
     wrong: u32,
     waits: Sampler,
     latency: Stream,
+    /// What the machine adds to each request.
+    overhead: (Sampler, Stream),
     cpu: Cpu,
     memory_limit: Option<u64>,
     /// When each worker is free, where their number is bounded.
@@ -201,7 +203,7 @@ impl Replica {
         misbehave: &[Misbehaviour],
         simulation: &Simulation,
         limits: (Option<u64>, Option<u64>),
-        latency: Stream,
+        [latency, overhead]: [Stream; 2],
         acts: &mut Vec<Act>,
     ) -> Self {
         let is_premature = misbehave.contains(&Misbehaviour::ReadyBeforeListening);
@@ -215,6 +217,7 @@ impl Replica {
             service,
             wrong: misbehave.iter().fold(0, |wrong, how| wrong | 1 << *how as u32),
             latency,
+            overhead: (simulation.overhead.sampler(), overhead),
             workers: BinaryHeap::new(),
             queue: BinaryHeap::new(),
             stage: Stage::Starting,
@@ -381,8 +384,8 @@ impl Replica {
             self.queue.push(Reverse(self.busy_with(start, gives_up)));
         }
         if start >= gives_up && self.service.on_cancel == OnCancel::Stop {
-            // It is gone before its turn comes: no answer would come in time.
-            return start;
+            // It is gone before its turn comes.
+            return Timestamp::MAX;
         }
         let end = self.work_from(start);
         let until = self.busy_with(end, gives_up);
@@ -412,7 +415,9 @@ impl Replica {
         if is_cold || is_warming {
             wait = wait + SLOWNESS;
         }
-        self.cpu.run(start, cpu) + wait
+        let (overhead, stream) = &mut self.overhead;
+        let overhead = overhead.sample(stream);
+        self.cpu.run(start, cpu) + wait + overhead
     }
 
     /// How many times as long a request takes that begins now, if it is not as long.

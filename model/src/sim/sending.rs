@@ -53,9 +53,10 @@ pub(super) fn kept(
 impl Sim<'_> {
     /// The next request is due.
     pub(super) fn arrive(&mut self) {
-        let Some(&Arrival { phase, number, kind, .. }) = self.due.peek() else { return };
+        let Some(&arrival) = self.due.peek() else { return };
         self.due.advance();
-        self.observer.owed(self.now, phase);
+        self.observer.owed(self.now, arrival);
+        let Arrival { phase, number, kind, .. } = arrival;
         self.client.owed += 1;
         let kind = match kind {
             Some(kind) => self.kinds.of_trace(kind),
@@ -186,7 +187,7 @@ impl Sim<'_> {
     }
 
     fn connect_to_proxy(&mut self, request: Request) {
-        let workers = self.workers.len().max(1) as u64;
+        let workers = self.proxy.workers.len().max(1) as u64;
         let worker = self.balancing.below(workers) as u32;
         let slot = self.open(None, 0, worker);
         let mut attempt = self.attempt(request, slot);
@@ -233,6 +234,10 @@ impl Sim<'_> {
             worker: None,
             pod: None,
             restarts: 0,
+            endpoint: None,
+            tries: 0,
+            is_failing: false,
+            answered: None,
             came: None,
             ending: Ending { at: deadline, outcome: Outcome::Timeout, hop: None },
             deadline,
@@ -267,14 +272,18 @@ impl Sim<'_> {
         }
     }
 
+    fn count_sent(&mut self, request: Request) {
+        self.client.sent += 1;
+        let Request { number, phase, scheduled, .. } = request;
+        let at = self.start.map_or(Nanos::ZERO, |start| scheduled.since(start));
+        let arrival = Arrival { at, number, phase, kind: None };
+        self.observer.sent(self.now, arrival, self.now.since(scheduled));
+    }
+
     /// Plans an attempt's end, which is at its client's patience at the latest.
     pub(super) fn begin(&mut self, mut attempt: Attempt) {
-        self.client.sent += 1;
-        if attempt.ending.at > attempt.deadline {
-            attempt.ending.at = attempt.deadline;
-            attempt.ending.outcome = Outcome::Timeout;
-            attempt.ending.hop = None;
-        }
+        self.count_sent(attempt.request);
+        attempt.keep_to_deadline();
         let at = attempt.ending.at;
         let slot = self.client.attempts.insert(attempt);
         let version = self.agenda.plan_end(at, slot);
@@ -285,7 +294,7 @@ impl Sim<'_> {
 
     /// No endpoint: kube-proxy rejects the connection, which a client sees as refused.
     fn no_endpoint(&mut self, request: Request, consumer: u32) {
-        self.client.sent += 1;
+        self.count_sent(request);
         let times = super::Times { scheduled: request.scheduled, sent: self.now, ended: self.now };
         self.observer.ended(Outcome::ConnectRefused, request.phase, times);
         let mut failure = self.failure(request, Outcome::ConnectRefused, self.now);

@@ -1,5 +1,8 @@
 //! Runs whose outcome is known.
 
+mod nodes;
+mod proxy;
+
 use alloc::{
     collections::BTreeMap,
     format,
@@ -15,6 +18,7 @@ use crate::spec::{Action, validate};
 struct Notes {
     outcomes: BTreeMap<Outcome, u64>,
     owed: u64,
+    latency: Vec<u64>,
     failures: Vec<Failure>,
     events: Vec<(Timestamp, EventKind)>,
     calls: String,
@@ -26,12 +30,17 @@ impl Observer for Notes {
         self.events.push((at, kind));
     }
 
-    fn owed(&mut self, _: Timestamp, _: u16) {
+    fn owed(&mut self, _: Timestamp, _: Arrival) {
         self.owed += 1;
     }
 
+    fn sent(&mut self, _: Timestamp, _: Arrival, _: Nanos) {}
+
     fn ended(&mut self, outcome: Outcome, _: u16, times: Times) {
         *self.outcomes.entry(outcome).or_default() += 1;
+        if outcome == Outcome::Ok {
+            self.latency.push(times.ended.since(times.scheduled).0);
+        }
         self.calls.push_str(&format!("{} {outcome} {}\n", times.scheduled.0, times.ended.0));
     }
 

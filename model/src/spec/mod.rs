@@ -9,6 +9,7 @@ mod deployment;
 mod distribution;
 mod l7;
 mod metrics;
+mod nodes;
 mod objective;
 mod shape;
 mod simulation;
@@ -41,6 +42,7 @@ pub use deployment::{
 pub use distribution::{Distribution, Sampler, VALUES_MAX, ValuesFile};
 pub use l7::{Balancing, PassiveHealth, Retry};
 pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};
+pub use nodes::{Allocatable, ClusterAutoscaler, Nodes};
 pub use objective::{Bound, BoundOp, Measure, Objective};
 pub use shape::{
     CURVE_POINTS_MAX, Curve, CurvePoint, Interpolation, PARTS_MAX, PERIOD_MIN, Phase, Ramp,
@@ -91,6 +93,9 @@ pub struct Scenario {
     /// The machines and the network under a simulated run (`sim`).
     #[serde(default, skip_serializing_if = "Simulation::is_default")]
     pub simulation: Simulation,
+    /// Nodes that have room for so many pods (`sim`). Without them there is always room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<Nodes>,
     /// The requests that are owed.
     pub traffic: Traffic,
     /// What is done to the deployment, and when.

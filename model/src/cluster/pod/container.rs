@@ -11,6 +11,8 @@ use crate::{
 /// Where the pod's container is.
 #[derive(Clone, Debug)]
 pub(super) enum Container {
+    /// The pod has no node.
+    Unscheduled,
     /// The pod is scheduled, its sandbox made.
     Pending { start_at: Timestamp },
     /// The driver was asked to start it.
@@ -32,7 +34,7 @@ impl Container {
             Self::Running { seen_at, .. } => seen_at,
             Self::Exited { seen_at, .. } => Some(seen_at),
             Self::Waiting { until, .. } => Some(until),
-            Self::Starting | Self::Over => None,
+            Self::Unscheduled | Self::Starting | Self::Over => None,
         }
     }
 }
@@ -49,7 +51,7 @@ impl Pod {
             Container::Waiting { exited_at, had_run, .. } => {
                 self.restart(now, exited_at, had_run, effects)
             }
-            Container::Starting | Container::Over => {}
+            Container::Unscheduled | Container::Starting | Container::Over => {}
         }
     }
 
