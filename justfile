@@ -330,6 +330,22 @@ bench *ARGS:
     cargo build --release --quiet --locked --bin highwater --example bench
     exec target/release/examples/bench --out docs/performance.md --notes docs/performance-notes.md "$@"
 
+# SimPy and Ciw come from PyPI into target/bench-sim; where that cannot be reached, the page says so. The words of the page
+# are docs/performance-sim-notes.md: read them again after the numbers have changed.
+#
+# Write docs/performance-sim.md: the simulator beside its peers, on this machine (3 minutes)
+[group('long')]
+bench-sim ROUNDS="3":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --release --quiet --locked -p highwater-model --example throughput
+    venv=target/bench-sim/venv
+    [ -x $venv/bin/python ] || python3 -m venv $venv
+    python=$venv/bin/python
+    $python -c 'import simpy, ciw' 2>/dev/null || $python -m pip install --quiet simpy==4.1.2 ciw==3.2.7 || python=none
+    python3 model/examples/peers/page.py target/release/examples/throughput $python \
+        docs/performance-sim.md docs/performance-sim-notes.md {{ ROUNDS }}
+
 # On the cluster of ../shared: kill -9 of the harness at 20 moments, and 50 real pod replacements (30 minutes)
 [group('long')]
 cluster-long:
