@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use highwater_model::{
     event::{EventKind, Source},
-    load::Profile,
+    load::{Arrival, Profile},
     outcome::{Failure, Outcome},
     sim::{self, Observer, Run, State, Times},
     spec::{Scenario, validate},
-    time::Timestamp,
+    time::{Nanos, Timestamp},
 };
 
 /// By outcome: when each request ended, milliseconds after it was due, in order of the ends.
@@ -17,7 +17,8 @@ struct Seen(BTreeMap<Outcome, Vec<u64>>);
 
 impl Observer for Seen {
     fn event(&mut self, _: Timestamp, _: Source, _: EventKind, _: Option<Timestamp>) {}
-    fn owed(&mut self, _: Timestamp, _: u16) {}
+    fn owed(&mut self, _: Timestamp, _: Arrival) {}
+    fn sent(&mut self, _: Timestamp, _: Arrival, _: Nanos) {}
 
     fn ended(&mut self, outcome: Outcome, _: u16, times: Times) {
         let took = times.ended.since(times.scheduled).0 / 1_000_000;

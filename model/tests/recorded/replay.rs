@@ -19,7 +19,7 @@ const STEPS_MAX: usize = 1_000_000;
 
 enum Todo {
     Start(ContainerId),
-    Act(Action),
+    Act(Box<Action>),
     Exit(ContainerId, i32),
     Answer { probe: u64, container: ContainerId, kind: ProbeKind },
 }
@@ -78,7 +78,7 @@ pub(crate) fn replay<'a>(
         is_off: false,
     };
     for (at, action) in recording.actions() {
-        replay.plan(at, Todo::Act(action));
+        replay.plan(at, Todo::Act(Box::new(action)));
     }
     replay.run(recording.end() + CLEARLY);
     (!replay.is_off).then_some(replay.events)
