@@ -16,12 +16,16 @@ use highwater_model::{
     time::{Nanos, Timestamp},
 };
 
+use tokio::sync::watch;
+
 use self::sending::Sending;
 use super::{Backend, BackendError, Control, Ended, Progress, service};
 use crate::{
     load::recorder::{self, Recorder},
     plan::{Plan, PlanError},
-    record::{BackendKind, EndReason, Limits, Line, Sample, Sink, WriteError, hist},
+    record::{
+        BackendKind, EndReason, Footer, Limits, Line, RunRecord, Sample, Sink, WriteError, hist,
+    },
 };
 
 /// The backend.
@@ -87,6 +91,23 @@ impl Backend for Sim {
         let reason = if ended.is_early { EndReason::Interrupted } else { EndReason::Completed };
         Ok(Ended { reason, end: ended.at, limits: Some(Limits::default()) })
     }
+}
+
+/// Runs a plan to its end, into memory.
+///
+/// # Errors
+/// If its target never becomes ready.
+pub fn record(plan: &Plan) -> Result<RunRecord, BackendError> {
+    let mut record = RunRecord::new(plan.header(BackendKind::Sim));
+    // Nobody interrupts it.
+    let (_keep, interrupts) = watch::channel(0);
+    let mut control = Control { interrupts, progress: &mut |_| {} };
+    let ended = Sim.run(plan, &mut record, &mut control)?;
+    let Ended { reason, end, limits } = ended;
+    let (limits, message) = (limits.unwrap_or_default(), String::new());
+    record.push(Line::Footer(Footer { end, reason, message, lines: 0, limits }));
+    record.sort();
+    Ok(record)
 }
 
 /// The first thing of a scenario that this backend cannot do.

@@ -105,7 +105,8 @@ impl Sim<'_> {
         let limits = &scenario.target.deployment.template.resources.limits;
         let limits = (limits.cpu.map(|cpu| cpu.0), limits.memory.map(|memory| memory.0));
         let purpose = format!("service/{name}/{}", container.restarts);
-        let latency = Stream::new(scenario.seed, &purpose);
+        let streams = [purpose.clone(), format!("overhead/{purpose}")]
+            .map(|purpose| Stream::new(scenario.seed, &purpose));
         let mut acts = Vec::new();
         let replica = Replica::new(
             self.now,
@@ -114,7 +115,7 @@ impl Sim<'_> {
             &misbehave,
             &scenario.simulation,
             limits,
-            latency,
+            streams,
             &mut acts,
         );
         let place = container.pod as usize;

@@ -116,6 +116,7 @@ fn check_simulation(found: &mut Problems, simulation: &Simulation) {
         found.add("simulation.network", format!("must be {NETWORK_MAX} at most"));
     }
     found.check_distribution("simulation.processStart", &simulation.process_start);
+    found.check_distribution("simulation.overhead", &simulation.overhead);
 }
 
 /// The problems found so far.
@@ -161,6 +162,8 @@ impl Problems {
     fn check_distribution(&mut self, path: &str, distribution: &Distribution) {
         if let Some(problem) = distribution.problem() {
             self.add(path, problem);
+        } else if let Distribution::File(_) = distribution {
+            self.add(path, "is in a file; only that of target.service.latency may be");
         } else if distribution.quantile(0.999) > LENGTH_MAX {
             self.add(path, format!("gives spans above {LENGTH_MAX}"));
         }
