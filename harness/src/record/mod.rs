@@ -32,7 +32,6 @@ pub const SCHEMA: &str = "highwater.record/v1";
 /// One line of `record.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
-#[expect(clippy::large_enum_variant, reason = "lines are made and written one at a time")]
 pub enum Line {
     /// The first line.
     Header(Box<Header>),

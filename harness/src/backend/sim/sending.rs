@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn what_is_counted_once_is_what_two_would_count() {
         let late = Nanos::from_millis(3);
-        let rows: [(&str, &dyn Fn(u64) -> Option<Nanos>); 5] = [
+        type Row<'a> = (&'a str, &'a dyn Fn(u64) -> Option<Nanos>);
+        let rows: [Row<'_>; 5] = [
             ("all at once", &|_| Some(Nanos::ZERO)),
             ("one is late", &|number| Some(if number == 500 { late } else { Nanos::ZERO })),
             ("the first is late", &|number| Some(if number == 0 { late } else { Nanos::ZERO })),
