@@ -2,7 +2,7 @@
 //! `../shared/traces` beside the repository. They are not part of it; without them nothing is tested
 //! here, and a line says so.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
 use std::{
     fs,

@@ -3,14 +3,13 @@
 //! A process of its own between the load engine and the pods, or a part of one that has its views
 //! from elsewhere ([`serve_within`]). It has N workers, and each knows
 //! the endpoints only from the views it was sent, keeps its own connections to them and has its
-//! own place in the round. It never resends a request, and every response says what was met on
-//! the way to the pod ([`header`]).
+//! own place in the round. What it decides stands in [`highwater_model::proxy`], where the simulator
+//! asks, too. Every response says what was met on the way to the pod ([`header`]).
 //!
 //! Stages of a request: `server` accepts and deals the connection to a worker → `downstream`
-//! reads the request → `forward` picks an endpoint of the `worker`'s view (`balance`, `health`), takes
-//! or opens a connection (`upstream`) and decides whether to try again (`retry`) → `body` streams
-//! the answer back. `witness` sees what the
-//! socket towards the pod shows and `classify` names it. [`protocol`] is what the harness and
+//! reads the request → `forward` picks an endpoint of the `worker`'s view, takes or opens a connection
+//! (`upstream`) and tries again where that was asked for → `body` streams the answer back. `witness`
+//! sees what the socket towards the pod shows and `classify` names it. [`protocol`] is what the harness and
 //! the proxy say to each other; `report` is how the proxy says it.
 //!
 //! *Source*: `lifecycle-semantics.md` 4.1 (what sockets show) and 4.2, column nginx (what a proxy

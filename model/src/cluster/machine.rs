@@ -344,6 +344,7 @@ impl Cluster {
                 tick("probe/readiness", readiness_probe),
                 tick("probe/liveness", liveness_probe),
             ],
+            retries: Some(stream("retries").next_u64()),
         }
     }
 

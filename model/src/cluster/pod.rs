@@ -67,6 +67,8 @@ pub struct Draws {
     pub teardown: Nanos,
     /// From creation to the first tick of the startup, readiness and liveness probe.
     pub ticks: [Nanos; 3],
+    /// Seed of how late the kubelet comes back to a container in back-off; never late without.
+    pub retries: Option<u64>,
 }
 
 /// A pod as the kubelet reports it to the API server.
@@ -99,6 +101,8 @@ pub struct Pod {
     /// Containers before the present one.
     restarts: u32,
     backoff: BackOff,
+    /// When the container before the present one ended.
+    last_exit: Option<Timestamp>,
     /// The end of the present container, if that is under way.
     stop: Option<Stop>,
     deletion: Option<Deletion>,
@@ -130,6 +134,7 @@ impl Pod {
             container: Container::Pending { start_at: now + draws.start },
             restarts: 0,
             backoff: BackOff::default(),
+            last_exit: None,
             stop: None,
             deletion: None,
             probers,

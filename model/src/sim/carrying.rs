@@ -430,7 +430,7 @@ impl Sim<'_> {
     fn next_version(&mut self, rollout: &Rollout) {
         let last = self.versions[self.versions.len() - 1].clone();
         self.versions.push(Version {
-            service: rollout.service.clone().unwrap_or(last.service),
+            service: rollout.service.as_deref().cloned().unwrap_or(last.service),
             misbehave: rollout.misbehave.clone().unwrap_or(last.misbehave),
         });
     }

@@ -135,13 +135,18 @@ impl<'a> Sim<'a> {
     fn upstream(&mut self, attempt: &mut Attempt, pod: u32, comes: Timestamp, sent: Timestamp) {
         attempt.came = Some(comes);
         self.fails(attempt, sent + self.path().response_timeout, HopError::Timeout);
+        // The proxy closes its connection as it gives up, and as soon as it learns that its client did.
+        let network = self.network();
+        let closes = (sent + self.path().response_timeout + network)
+            .min(attempt.deadline + network + network);
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
-        match replica.take(comes) {
+        match replica.take(comes, closes) {
             Reply::Answer { at, is_refusal } => {
                 attempt.is_refusal = is_refusal;
                 self.answers(attempt, at);
             }
             Reply::Stalled => {}
+            Reply::Closed => self.fails(attempt, comes + network, HopError::Eof),
             Reply::Crash => self.plan_end(pod, attempt.restarts, comes, Step::Crash),
             Reply::OutOfMemory => {
                 self.plan_end(pod, attempt.restarts, comes, Step::OutOfMemory);

@@ -251,13 +251,20 @@ impl Sim<'_> {
         let network = self.network();
         attempt.came = Some(comes);
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
-        match replica.take(comes) {
+        // It closes the connection, and the pod learns of that one way later.
+        match replica.take(comes, attempt.deadline + network) {
             Reply::Answer { at, is_refusal } => {
                 attempt.is_refusal = is_refusal;
                 attempt.ending.outcome = if is_refusal { Outcome::Status503 } else { Outcome::Ok };
                 attempt.ending.at = at + network;
             }
             Reply::Stalled => {}
+            Reply::Closed => {
+                let served = self.client.conns.get(attempt.conn).map_or(0, |conn| conn.served);
+                let is_new = served == 0;
+                attempt.ending.outcome = if is_new { Outcome::EofNew } else { Outcome::EofReused };
+                attempt.ending.at = comes + network;
+            }
             Reply::Crash => self.plan_end(pod, attempt.restarts, comes, Step::Crash),
             Reply::OutOfMemory => {
                 self.plan_end(pod, attempt.restarts, comes, Step::OutOfMemory);

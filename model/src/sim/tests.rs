@@ -2,6 +2,7 @@
 
 mod nodes;
 mod proxy;
+mod streams;
 
 use alloc::{
     collections::BTreeMap,
@@ -18,6 +19,7 @@ use crate::spec::{Action, validate};
 struct Notes {
     outcomes: BTreeMap<Outcome, u64>,
     owed: u64,
+    arrivals: Vec<(Nanos, u64)>,
     latency: Vec<u64>,
     failures: Vec<Failure>,
     events: Vec<(Timestamp, EventKind)>,
@@ -30,7 +32,8 @@ impl Observer for Notes {
         self.events.push((at, kind));
     }
 
-    fn owed(&mut self, _: Timestamp, _: Arrival) {
+    fn owed(&mut self, _: Timestamp, arrival: Arrival) {
+        self.arrivals.push((arrival.at, arrival.number));
         self.owed += 1;
     }
 

@@ -39,7 +39,7 @@ pub use deployment::{
     PodTemplate, Port, Probe, ResourceList, Resources, RollingUpdate, SleepAction, Strategy,
     StrategyType, TcpSocketAction,
 };
-pub use distribution::{Distribution, Sampler};
+pub use distribution::{Distribution, Sampler, VALUES_MAX, ValuesFile};
 pub use l7::{Balancing, PassiveHealth, Retry};
 pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};
 pub use nodes::{Allocatable, ClusterAutoscaler, Nodes};
@@ -49,7 +49,10 @@ pub use shape::{
     SCALE_MAX, SPEED_MAX, STEPS_MAX, ShapeFault, Sine, Spike, Step, played,
 };
 pub use simulation::Simulation;
-pub use target::{Dependency, DisruptionBudget, Drain, Misbehaviour, Service, Target};
+pub use target::{
+    Dependency, DisruptionBudget, Drain, Misbehaviour, OnCancel, Queue, Service, Target, WarmUp,
+    WhenFull,
+};
 pub use trace::{
     TRACE_KINDS_MAX, TRACE_REQUESTS_MAX, Trace, TraceBuilder, TraceData, TraceError, TraceIter,
 };

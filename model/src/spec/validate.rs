@@ -162,6 +162,8 @@ impl Problems {
     fn check_distribution(&mut self, path: &str, distribution: &Distribution) {
         if let Some(problem) = distribution.problem() {
             self.add(path, problem);
+        } else if let Distribution::File(_) = distribution {
+            self.add(path, "is in a file; only that of target.service.latency may be");
         } else if distribution.quantile(0.999) > LENGTH_MAX {
             self.add(path, format!("gives spans above {LENGTH_MAX}"));
         }

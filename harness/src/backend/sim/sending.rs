@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use highwater_model::{
     load::{Arrival, Profile, Share, Watch},
+    spec,
     time::{Nanos, Timestamp},
 };
 
@@ -26,9 +27,13 @@ pub(super) struct Sending {
 
 impl Sending {
     pub(super) fn new(plan: &Plan) -> Self {
+        Self::of(plan.profile.clone(), plan.scenario.traffic.arrivals)
+    }
+
+    fn of(profile: Profile, arrivals: spec::Arrivals) -> Self {
         Self {
-            profile: plan.profile.clone(),
-            scheduled: Watch::new(plan.scenario.traffic.arrivals, Share::WHOLE),
+            profile,
+            scheduled: Watch::new(arrivals, Share::WHOLE),
             sent: None,
             due: None,
             by_second: BTreeMap::new(),
@@ -82,5 +87,54 @@ impl Sending {
         let scheduled = self.scheduled.counts().clone();
         let sent = self.sent.as_ref().map_or_else(|| scheduled.clone(), |it| it.counts().clone());
         Arrivals { scheduled, sent }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use highwater_model::{load::Schedule, spec::Traffic};
+
+    use super::*;
+
+    /// What is counted if those of some numbers are sent late, or never; and the same counted by two
+    /// watches from the beginning.
+    fn counted(late: impl Fn(u64) -> Option<Nanos>) -> (Arrivals, Arrivals, u64) {
+        let text = r#"{"phases": [{"hold": "200/s", "for": "20s"}]}"#;
+        let traffic: Traffic = serde_json::from_str(text).expect("traffic");
+        let profile = Profile::new(&traffic).expect("a profile");
+        let mut sending = Sending::of(profile.clone(), traffic.arrivals);
+        let [mut scheduled, mut sent] = [0; 2].map(|_| Watch::new(traffic.arrivals, Share::WHOLE));
+        let mut seconds = 0;
+        for arrival in Schedule::new(profile.clone(), traffic.arrivals, 7) {
+            sending.owed(arrival);
+            scheduled.see(&profile, arrival, arrival.at);
+            if let Some(late) = late(arrival.number) {
+                sending.sent(Timestamp::ZERO + arrival.at + late, arrival, late);
+                sent.see(&profile, arrival, arrival.at + late);
+                seconds += 1;
+            }
+        }
+        let all: u64 = sending.take_sent_in().iter().map(|(_, n)| n).sum();
+        assert_eq!((all, sending.take_sent_in()), (seconds, Vec::new()), "each is told once");
+        let (scheduled, sent) = (scheduled.counts().clone(), sent.counts().clone());
+        (sending.arrivals(), Arrivals { scheduled, sent }, seconds)
+    }
+
+    #[test]
+    fn what_is_counted_once_is_what_two_would_count() {
+        let late = Nanos::from_millis(3);
+        type Row<'a> = (&'a str, &'a dyn Fn(u64) -> Option<Nanos>);
+        let rows: [Row<'_>; 5] = [
+            ("all at once", &|_| Some(Nanos::ZERO)),
+            ("one is late", &|number| Some(if number == 500 { late } else { Nanos::ZERO })),
+            ("the first is late", &|number| Some(if number == 0 { late } else { Nanos::ZERO })),
+            ("some are never sent", &|number| (number % 100 != 7).then_some(Nanos::ZERO)),
+            ("none after a while", &|number| (number < 1000).then_some(late)),
+        ];
+        for (why, late) in rows {
+            let (found, expected, sent) = counted(late);
+            assert_eq!(found, expected, "{why}");
+            assert_eq!(found.sent.n, sent, "{why}");
+        }
     }
 }
