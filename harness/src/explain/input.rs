@@ -51,8 +51,7 @@ pub(super) fn read(name: &str) -> Result<Vec<Object>, ExplainError> {
 
 /// All objects of a text.
 pub(super) fn objects(text: &str, origin: &str) -> Result<Vec<Object>, ExplainError> {
-    let limits = Limits { nodes: NODES_MAX, is_stream: true };
-    let roots = parse_all(text, limits).map_err(|found| faults(origin, found))?;
+    let roots = parse_all(text, Limits::plain(NODES_MAX, true)).map_err(|found| faults(origin, found))?;
     let origin: Rc<str> = origin.into();
     let mut objects = Vec::new();
     for root in roots {
