@@ -12,7 +12,7 @@
 
 mod anchors;
 pub(crate) mod check;
-mod data;
+pub(crate) mod data;
 pub(crate) mod error;
 mod find;
 mod overrides;

@@ -10,7 +10,7 @@
 mod curve;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 mod trace;
 
 use std::{
