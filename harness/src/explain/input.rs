@@ -3,6 +3,7 @@
 use std::{fs, io::Read, rc::Rc};
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::error::{ExplainError, fault, faults};
 use crate::scenario::{
@@ -123,7 +124,12 @@ impl Object {
 
 /// A part of a file as a type.
 pub(crate) fn read_node<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Fault>> {
-    serde_path_to_error::deserialize(scalar::to_json(node)).map_err(|error| {
+    read_value(node, scalar::to_json(node))
+}
+
+/// What was made of a part of a file, as a type.
+pub(crate) fn read_value<T: DeserializeOwned>(node: &Node, value: Value) -> Result<T, Vec<Fault>> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let place = path::find(node, &path).place.clone();
         let message = shown_lines(&error.into_inner().to_string());

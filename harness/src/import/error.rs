@@ -137,6 +137,9 @@ pub enum LineProblem {
     /// No time at all.
     #[error("there is no time under `{0}`; say where it is with --time-field")]
     NoTime(String),
+    /// A column that the first line does not name.
+    #[error("the first line names no column `{0}`")]
+    NoColumn(String),
     /// A rate that cannot be read.
     #[error("`{0}` is no rate")]
     Rate(String),

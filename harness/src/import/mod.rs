@@ -1,7 +1,7 @@
 //! `highwater import`: what others recorded, as a rate curve or a request trace for `traffic`.
 //!
 //! 1. `input`: files, the standard input, gzip; bounded lines
-//! 2. [`format`]: which of the known forms it is
+//! 2. `format`: which of the known forms it is
 //! 3. `entry`, `access`, `json`, `table`, `time`: a line as a request, or as nothing, or as a bad line
 //! 4. `prometheus`: a range response, as points
 //! 5. `curve`, `trace`: what is written

@@ -90,7 +90,7 @@ impl Table {
     fn find(&self, first: &[Field<'_>]) -> Result<(Columns, bool), LineProblem> {
         let at = |name: &str| first.iter().position(|field| field.text.eq_ignore_ascii_case(name));
         let of = |name: &Option<String>, known: &[&str]| match name {
-            Some(name) => at(name).ok_or_else(|| LineProblem::NoTime(shown(name))).map(Some),
+            Some(name) => at(name).ok_or_else(|| LineProblem::NoColumn(shown(name))).map(Some),
             None => Ok(known.iter().find_map(|name| at(name))),
         };
         let names = &self.names;

@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{
     backend::kube::manifests::Making,
-    explain::input::{Object, read_node},
+    explain::input::{Object, read_value},
     scenario::{
-        Fault,
+        Fault, scalar,
         tree::{Kind, Node},
     },
 };
@@ -191,13 +191,29 @@ pub(super) fn add_scenario(
 fn part<T: DeserializeOwned + Default>(object: &Object) -> Result<T, Vec<Fault>> {
     const KEY: &str = "spec";
     match at(&object.node, &[KEY]) {
-        Some(node) if matches!(node.kind, Kind::Map(_)) => read_node(node).map_err(|mut faults| {
-            for fault in &mut faults {
-                fault.path = format!("{KEY}.{}", fault.path);
-            }
-            faults
-        }),
+        Some(node) if matches!(node.kind, Kind::Map(_)) => {
+            let mut value = scalar::to_json(node);
+            drop_nulls(&mut value);
+            read_value(node, value).map_err(|mut faults| {
+                for fault in &mut faults {
+                    fault.path = format!("{KEY}.{}", fault.path);
+                }
+                faults
+            })
+        }
         _ => Ok(T::default()),
+    }
+}
+
+/// Takes away the keys without a value, as the API server does: charts leave many.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
     }
 }
 

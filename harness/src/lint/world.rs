@@ -111,16 +111,15 @@ impl World {
     }
 
     /// Whether clients reach the pods through a Service. Without any Service among the objects, a
-    /// pod with a port is taken for served. A headless Service names the pods of a StatefulSet and
+    /// pod with a port for clients is taken for served. A headless Service names the pods of a StatefulSet and
     /// says nothing of clients.
     pub(super) fn is_served(&self, workload: &Workload) -> bool {
         if workload.known.is_scenario {
             return true;
         }
         if self.services.is_empty() {
-            let has_ports = |container: &Container| !container.ports().is_empty();
             return workload.kind == WorkloadKind::Deployment
-                && workload.pod.containers.iter().any(has_ports);
+                && workload.pod.containers.iter().any(ContainerExt::may_serve);
         }
         let counts =
             |service: &Service| workload.kind == WorkloadKind::Deployment || !service.is_headless();
@@ -149,7 +148,7 @@ impl World {
         let of = |is_meant: &dyn Fn(&Container) -> bool| -> Vec<_> {
             all.iter().copied().filter(|(_, container)| is_meant(container)).collect()
         };
-        let (meant, with_ports) = (of(&holds), of(&|container| !container.ports().is_empty()));
+        let (meant, with_ports) = (of(&holds), of(&ContainerExt::may_serve));
         match (meant.is_empty(), with_ports.is_empty()) {
             (false, _) => meant,
             (true, false) => with_ports,
@@ -293,6 +292,8 @@ impl Ingress {
 pub(super) trait ContainerExt {
     /// The ports that it names.
     fn ports(&self) -> &[k8s_openapi::api::core::v1::ContainerPort];
+    /// Whether it has a port that is for clients, and not for metrics or health alone.
+    fn may_serve(&self) -> bool;
     /// Whether the Service's port leads to it.
     fn holds(&self, port: &ServicePort) -> bool;
     /// Program and arguments, as far as the manifest gives them.
@@ -302,6 +303,15 @@ pub(super) trait ContainerExt {
 impl ContainerExt for Container {
     fn ports(&self) -> &[k8s_openapi::api::core::v1::ContainerPort] {
         self.ports.as_deref().unwrap_or_default()
+    }
+
+    fn may_serve(&self) -> bool {
+        const ASIDE: [&str; 4] = ["metrics", "prom", "health", "probe"];
+        self.ports().iter().any(|port| {
+            let name = port.name.as_deref().unwrap_or_default();
+            let is_tcp = port.protocol.as_deref().unwrap_or("TCP") == "TCP";
+            is_tcp && !ASIDE.iter().any(|word| name.contains(word))
+        })
     }
 
     fn holds(&self, port: &ServicePort) -> bool {

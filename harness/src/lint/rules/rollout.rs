@@ -223,9 +223,9 @@ fn host_port(workload: &Workload, bounds: Bounds) -> Option<Draft<'_>> {
         .level(if stalls { Level::Warning } else { Level::Note })
         .then(if stalls {
             format!(
-                "without {} more nodes the new pod stays Pending and the rollout stands still; \
-                 after {} the Deployment says so",
-                bounds.surge,
+                "without {} more the new pod stays Pending and the rollout stands still; after {} the \
+                 Deployment says so",
+                nodes(bounds.surge),
                 seconds(f64::from(workload.progress_deadline_seconds))
             )
         } else {
@@ -242,6 +242,11 @@ fn host_port(workload: &Workload, bounds: Bounds) -> Option<Draft<'_>> {
             lines: "strategy:\n  rollingUpdate:\n    maxSurge: 0\n    maxUnavailable: 1".to_owned(),
         }),
     )
+}
+
+/// `1 node`, `3 nodes`.
+fn nodes(count: u32) -> String {
+    if count == 1 { "1 node".into() } else { format!("{count} nodes") }
 }
 
 fn surge_cannot_start<'a>(

@@ -37,6 +37,36 @@ fn other_kinds_are_passed_over_whatever_is_in_them() {
 }
 
 #[test]
+fn keys_without_a_value_are_none_and_ports_aside_serve_nobody() {
+    let nulls = changed(
+        BASE,
+        &[
+            ("requests: {cpu: 500m,", "requests: {cpu: ~,"),
+            ("replicas: 3", "replicas:\n  paused: null"),
+        ],
+    );
+    let report = lint(&nulls);
+    assert!(report.unreadable.is_empty(), "{report:?}");
+    let rules: Vec<_> = report.findings.iter().map(|finding| finding.rule.as_str()).collect();
+    assert_eq!(rules, ["single-replica"]);
+    // Without any Service, a port makes a Deployment a served one, but not any port.
+    let deployment = |port: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: a}}\nspec: {{template: {{spec: {{containers: [{{name: a, ports: [{port}]}}]}}}}}}\n"
+        )
+    };
+    for (port, is_served) in [
+        ("{containerPort: 80}", true),
+        ("{name: http-metrics, containerPort: 80}", false),
+        ("{containerPort: 53, protocol: UDP}", false),
+        ("{containerPort: 53, protocol: UDP}, {name: dns, containerPort: 53}", true),
+    ] {
+        let report = lint(&deployment(port));
+        assert_eq!(!report.findings.is_empty(), is_served, "{port}: {report:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_told_with_file_document_and_line_and_the_rest_is_looked_at() {
     for (change, expected) in [
         (("replicas: 3", "replicas: three"), "stdin:12:"),
