@@ -9,8 +9,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    doctor, explain, fidelity, generator, image, import, init, lint, proxy, proxy_pod, record,
-    report, run, scenario, watch,
+    calibrate, doctor, explain, fidelity, generator, image, import, init, lint, proxy, proxy_pod,
+    record, report, run, scenario, watch,
 };
 
 /// Objectives met.
@@ -39,6 +39,12 @@ enum Command {
     Run(RunArgs),
     /// Render report and summary again from a run's record
     Report(ReportArgs),
+    /// Fit a scenario to a run, so that the simulator reproduces it, and say how well it does
+    ///
+    /// Prints the scenario, with what was fitted and how well as its comments.
+    ///
+    /// Exit codes: 0 fitted, 2 bad input, 3 it could not be simulated or written.
+    Calibrate(calibrate::Args),
     /// Print a JSON Schema: of what editors check, or of what programs read
     Schema {
         /// Which
@@ -269,6 +275,8 @@ enum SchemaOf {
     Explanation,
     /// What `lint --format json` prints
     Lint,
+    /// What `calibrate --format json` prints
+    Calibration,
 }
 
 /// The program.
@@ -284,7 +292,9 @@ pub fn main() -> ExitCode {
             SchemaOf::Explain => explain::schema(),
             SchemaOf::Explanation => explain::explanation_schema(),
             SchemaOf::Lint => lint::schema(),
+            SchemaOf::Calibration => schemars::schema_for!(calibrate::Calibration).to_value(),
         })),
+        Command::Calibrate(args) => ExitCode::from(calibrate::main(&args)),
         Command::Explain(args) => ExitCode::from(explain::main(&args)),
         Command::Import(args) => ExitCode::from(import::main(&args)),
         Command::Lint(args) => ExitCode::from(lint::main(&args)),
