@@ -207,8 +207,9 @@ async fn turn(app: &App) -> Result<Option<SemaphorePermit<'_>>, WhenFull> {
 fn tell_full(app: &App, now: u64) {
     let told = app.told_full.load(Ordering::Relaxed);
     let is_due = told == 0 || now.saturating_sub(told) >= FULL_TOLD_EVERY;
-    let swap = app.told_full.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed);
-    if is_due && swap.is_ok() {
+    // Of several that find this at a time, one tells.
+    let swap = || app.told_full.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed);
+    if is_due && swap().is_ok() {
         app.feed.tell("queue-full", json!({"waiting": app.waiting.load(Ordering::Relaxed)}));
     }
 }
