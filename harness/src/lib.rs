@@ -15,6 +15,8 @@ pub mod fidelity;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod generator;
+#[cfg(test)]
+mod golden;
 pub mod http1;
 pub mod image;
 pub mod import;
