@@ -235,10 +235,11 @@ impl Sim<'_> {
         for (slot, mut attempt) in self.attempts_at(container) {
             let ways = Nanos(self.network().0 * if attempt.worker.is_some() { 2 } else { 1 });
             let left = self.client.left.remove(&slot);
+            let ask = self.kinds.ask(attempt.request.kind);
             let Some(replica) = self.replica(container.pod, container.restarts) else { return };
             let at = match left {
                 Some(left) => Timestamp((now + left).0.saturating_sub(ways.0)),
-                None => match replica.take_again(now) {
+                None => match replica.take_again(now, ask) {
                     Some((at, is_refusal)) => {
                         attempt.is_refusal = is_refusal;
                         at
@@ -249,7 +250,7 @@ impl Sim<'_> {
             if attempt.worker.is_some() {
                 self.answers(&mut attempt, at);
             } else {
-                let outcome = if attempt.is_refusal { Outcome::Status503 } else { Outcome::Ok };
+                let outcome = self.answer(&attempt);
                 attempt.ending = Ending { at: at + ways, outcome, hop: None };
             }
             self.replan(slot, attempt);

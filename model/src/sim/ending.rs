@@ -40,12 +40,20 @@ impl Sim<'_> {
         }
     }
 
+    /// What the client makes of the pod's answer.
+    pub(super) fn answer(&self, attempt: &Attempt) -> Outcome {
+        if attempt.is_refusal {
+            Outcome::Status503
+        } else {
+            self.kinds.ask(attempt.request.kind).outcome
+        }
+    }
+
     /// The pod has nothing to do with the request any more.
     pub(super) fn leave_pod(&mut self, attempt: &Attempt) {
         let (Some(pod), Some(came)) = (attempt.pod, attempt.came) else { return };
         let now = self.now;
-        let is_answered = matches!(attempt.ending.outcome, Outcome::Ok | Outcome::Status503)
-            && attempt.ending.hop.is_none();
+        let is_answered = is_answer(attempt.ending.outcome) && attempt.ending.hop.is_none();
         let mut acts = Vec::new();
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
         if is_answered {
@@ -64,7 +72,7 @@ impl Sim<'_> {
 
     /// The client's connection goes back to where it waits, or is closed.
     fn give_back(&mut self, attempt: &Attempt) {
-        let is_answered = matches!(attempt.ending.outcome, Outcome::Ok | Outcome::Status503);
+        let is_answered = is_answer(attempt.ending.outcome);
         // The proxy keeps its clients, whatever it answers; a pod only as long as it goes on.
         let is_kept = if attempt.worker.is_some() {
             attempt.ending.outcome != Outcome::Timeout
@@ -172,6 +180,7 @@ impl Sim<'_> {
             Outcome::Status502 => Some(502),
             Outcome::Status503 => Some(503),
             Outcome::Status504 => Some(504),
+            Outcome::StatusOther => Some(self.kinds.ask(attempt.request.kind).status),
             _ => None,
         };
         failure.errno = match ending.outcome {
@@ -208,4 +217,10 @@ impl Sim<'_> {
         }
         self.observer.failure(failure);
     }
+}
+
+/// Whether a client has got an answer, good or bad.
+fn is_answer(outcome: Outcome) -> bool {
+    use Outcome::{Ok, Status502, Status503, Status504, StatusOther};
+    matches!(outcome, Ok | Status502 | Status503 | Status504 | StatusOther)
 }

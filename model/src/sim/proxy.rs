@@ -139,8 +139,9 @@ impl<'a> Sim<'a> {
         let network = self.network();
         let closes = (sent + self.path().response_timeout + network)
             .min(attempt.deadline + network + network);
+        let ask = self.kinds.ask(attempt.request.kind);
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
-        match replica.take(comes, closes) {
+        match replica.take(comes, closes, ask) {
             Reply::Answer { at, is_refusal } => {
                 if is_refusal {
                     self.tell_full(pod, attempt.restarts);
@@ -171,8 +172,7 @@ impl<'a> Sim<'a> {
             _ => {
                 attempt.is_failing = false;
                 attempt.ending.hop = None;
-                attempt.ending.outcome =
-                    if attempt.is_refusal { Outcome::Status503 } else { Outcome::Ok };
+                attempt.ending.outcome = self.answer(attempt);
                 attempt.ending.at = at + network + network;
             }
         }

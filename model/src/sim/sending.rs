@@ -253,15 +253,16 @@ impl Sim<'_> {
     fn at_pod(&mut self, attempt: &mut Attempt, pod: u32, comes: Timestamp) {
         let network = self.network();
         attempt.came = Some(comes);
+        let ask = self.kinds.ask(attempt.request.kind);
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
         // It closes the connection, and the pod learns of that one way later.
-        match replica.take(comes, attempt.deadline + network) {
+        match replica.take(comes, attempt.deadline + network, ask) {
             Reply::Answer { at, is_refusal } => {
                 if is_refusal {
                     self.tell_full(pod, attempt.restarts);
                 }
                 attempt.is_refusal = is_refusal;
-                attempt.ending.outcome = if is_refusal { Outcome::Status503 } else { Outcome::Ok };
+                attempt.ending.outcome = if is_refusal { Outcome::Status503 } else { ask.outcome };
                 attempt.ending.at = at + network;
             }
             Reply::Stalled => {}
