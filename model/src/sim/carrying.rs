@@ -214,7 +214,8 @@ impl Sim<'_> {
 
     /// As long as nothing else happens, its client or the proxy gives up.
     fn stall(&self, attempt: &mut Attempt) {
-        attempt.ending = Ending { at: attempt.deadline, outcome: Outcome::Timeout, hop: None };
+        let deadline = self.deadline(attempt);
+        attempt.ending = Ending { at: deadline, outcome: Outcome::Timeout, hop: None };
         let up = attempt.up.and_then(|up| self.client.ups.get(up));
         if let (Some(_), Some(up)) = (attempt.worker, up) {
             let gives_up = up.sent + self.run.scenario.path.response_timeout;
@@ -261,14 +262,14 @@ impl Sim<'_> {
         let is_there = |attempt: &Attempt| {
             attempt.pod == Some(container.pod)
                 && attempt.restarts == container.restarts
-                && attempt.came.is_some()
+                && attempt.came().is_some()
         };
         let all = self.client.attempts.iter();
         let mut there: Vec<(u32, Attempt)> = all
             .filter(|(_, attempt)| is_there(attempt))
             .map(|(slot, attempt)| (slot, *attempt))
             .collect();
-        there.sort_by_key(|(_, attempt)| (attempt.came, attempt.request.number));
+        there.sort_by_key(|(_, attempt)| (attempt.came(), attempt.request.number));
         there
     }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     event::{EventKind, Source},
     outcome::{Connection, HopError, Outcome},
-    time::Timestamp,
+    time::{Nanos, Timestamp},
 };
 
 impl Sim<'_> {
@@ -51,7 +51,7 @@ impl Sim<'_> {
 
     /// The pod has nothing to do with the request any more.
     pub(super) fn leave_pod(&mut self, attempt: &Attempt) {
-        let (Some(pod), Some(came)) = (attempt.pod, attempt.came) else { return };
+        let (Some(pod), Some(came)) = (attempt.pod, attempt.came()) else { return };
         let now = self.now;
         let is_answered = is_answer(attempt.ending.outcome) && attempt.ending.hop.is_none();
         let mut acts = Vec::new();
@@ -109,10 +109,10 @@ impl Sim<'_> {
     /// Whatever is at the container is cut off now: with the process, or by it.
     pub(super) fn cut(&mut self, pod: u32, restarts: u32) {
         let concerned = |attempt: &Attempt| {
-            attempt.pod == Some(pod) && attempt.restarts == restarts && attempt.came.is_some()
+            attempt.pod == Some(pod) && attempt.restarts == restarts && attempt.came().is_some()
         };
         self.change(concerned, |attempt, now| {
-            let has_come = attempt.came.is_some_and(|came| came <= now);
+            let has_come = attempt.came().is_some_and(|came| came <= now);
             if has_come { HopError::Eof } else { HopError::Reset }
         });
     }
@@ -123,7 +123,7 @@ impl Sim<'_> {
             let is_there = attempt.pod == Some(pod) && attempt.restarts == restarts;
             let was_refused = matches!(attempt.ending.outcome, Outcome::ConnectRefused)
                 || attempt.ending.hop == Some(HopError::ConnectRefused);
-            let waits = attempt.came.is_none() && attempt.answered.is_none();
+            let waits = attempt.came().is_none() && attempt.answered.is_none();
             is_there && waits && !was_refused
         };
         self.change(concerned, |_, _| HopError::Reset);
@@ -164,7 +164,7 @@ impl Sim<'_> {
     }
 
     pub(super) fn replan(&mut self, slot: u32, mut attempt: Attempt) {
-        attempt.keep_to_deadline();
+        attempt.keep_to(self.deadline(&attempt));
         attempt.version = self.agenda.plan_end(attempt.ending.at, slot);
         if let Some(known) = self.client.attempts.get_mut(slot) {
             *known = attempt;
@@ -193,9 +193,9 @@ impl Sim<'_> {
             id: conn.id,
             opened: conn.opened,
             served: conn.served,
-            idle: attempt.idle,
+            idle: if conn.served > 0 { attempt.sent.since(conn.idle_since) } else { Nanos::ZERO },
         });
-        match attempt.worker {
+        match attempt.worker() {
             None => {
                 failure.pod = pod;
                 failure.consumer = conn.map(|conn| conn.consumer);
