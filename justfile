@@ -253,6 +253,11 @@ needs-kind:
     done
     "$provider" info >/dev/null 2>&1 || missing "$provider is installed, but does not answer: is its daemon running, and may you use it?"
 
+# Writes docs/compare-power.md: how often equals are called different, how often what is planted is found (15 minutes)
+[group('long')]
+compare-power ROUNDS="200":
+    HIGHWATER_ROUNDS={{ ROUNDS }} cargo test --release --locked -p highwater --test compare page -- --ignored
+
 # Needs nginx and has wrk (Debian: apt-get install nginx-light wrk) and oha (cargo install --locked oha) as peers, each left
 # out by name if it is not there. ARGS: --rounds N, --seconds N, --only saturate,open,memory,report. The words of the page
 # are docs/performance-notes.md: read them again after the numbers have changed.

@@ -8,6 +8,7 @@ pub mod analyze;
 pub mod backend;
 pub mod cli;
 pub mod clock;
+pub mod compare;
 pub mod doctor;
 pub mod explain;
 pub mod fidelity;
