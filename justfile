@@ -258,6 +258,33 @@ needs-kind:
 compare-power ROUNDS="200":
     HIGHWATER_ROUNDS={{ ROUNDS }} cargo test --release --locked -p highwater --test compare page -- --ignored
 
+# On a machine that does nothing else. Runs that cannot be trusted are said and left out. The stated level is 5 %.
+#
+# So many pairs of real local runs of the same thing: how many are called different (40 minutes)
+[group('long')]
+[no-exit-message]
+compare-local PAIRS="30":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --release --quiet --locked
+    rm -rf target/pairs
+    compared=0 alarms=0
+    for ((pair = 1; pair <= {{ PAIRS }}; pair++)); do
+        here=target/pairs/$pair
+        for side in base new; do
+            seed=$((2 * pair + (${#side} - 3)))
+            target/release/highwater run rolling-update --seed $seed --out "$here/$side" >/dev/null 2>&1 || true
+        done
+        code=0
+        target/release/highwater compare "$here/base" "$here/new" --out "$here/compared" --cannot-tell pass >/dev/null || code=$?
+        grep -q '"verdict": "untrusted"' "$here/compared/comparison.json" && { echo "pair $pair: untrusted"; continue; }
+        compared=$((compared + 1))
+        if grep -Eq '"verdict": "(worse|better)"' "$here/compared/comparison.json"; then
+            alarms=$((alarms + 1)); echo "pair $pair: called different, see $here/compared/comparison.html"
+        fi
+    done
+    echo "$alarms of $compared pairs called different"
+
 # Needs nginx and has wrk (Debian: apt-get install nginx-light wrk) and oha (cargo install --locked oha) as peers, each left
 # out by name if it is not there. ARGS: --rounds N, --seconds N, --only saturate,open,memory,report. The words of the page
 # are docs/performance-notes.md: read them again after the numbers have changed.

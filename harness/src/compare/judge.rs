@@ -190,6 +190,7 @@ fn result(
         )),
     });
     let shown = Shown {
+        margin: shown_shift(what, margin).replace('+', "±"),
         base: shown(what, base_value, shares.map(|(base, _)| base)),
         new: shown(what, new_value, shares.map(|(_, new)| new)),
         shift: shift.map_or_else(|| figures::NONE.into(), |shift| shown_shift(what, shift.value())),
@@ -242,9 +243,12 @@ pub(super) fn repeats(
         if is_paired { 1.0 / base_n as f64 } else { 1.0 / base_n as f64 + 1.0 / new_n as f64 };
     match shift {
         Shift::Mean(estimate) => {
-            let least = what.deviation_min();
-            let deviation = (estimate.error / runs.sqrt()).max(least);
-            stats::repeats(deviation, estimate.freedom, margin, level, is_paired)
+            let sides: f64 = if is_paired { 2.0 } else { 1.0 };
+            let least = what.deviation_min() * sides.sqrt();
+            let seen = estimate.error / runs.sqrt();
+            // What is known from the rounding is known as if from many runs.
+            let freedom = if seen <= least * 1.01 { 100.0 } else { estimate.freedom };
+            stats::repeats(seen.max(least), freedom, margin, level, is_paired)
         }
         Shift::Share(share) => {
             // Also what would be seen if the margin were lost: a sample without any loss says

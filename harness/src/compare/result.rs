@@ -226,6 +226,8 @@ pub struct Shown {
     pub shift: String,
     /// Its interval.
     pub interval: String,
+    /// What is small enough to be the same.
+    pub margin: String,
 }
 
 /// A gate and whether it holds.

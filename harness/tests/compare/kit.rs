@@ -15,7 +15,7 @@ use highwater_model::rng::Stream;
 use tokio::sync::watch;
 
 /// The record of a bundled scenario in virtual time.
-pub fn record(name: &str, sets: &[&str], seed: u64) -> RunRecord {
+pub(crate) fn record(name: &str, sets: &[&str], seed: u64) -> RunRecord {
     let overrides = scenario::Overrides {
         sets: sets.iter().map(ToString::to_string).collect(),
         seed: Some(seed),
@@ -36,18 +36,23 @@ pub fn record(name: &str, sets: &[&str], seed: u64) -> RunRecord {
 }
 
 /// Its figures.
-pub fn simulate(name: &str, sets: &[&str], seed: u64) -> RunFigures {
+pub(crate) fn simulate(name: &str, sets: &[&str], seed: u64) -> RunFigures {
     let label = format!("{name} {seed}");
     run::of_record(&label, &record(name, sets, seed), None).expect("a sound record")
 }
 
 /// `count` runs from a seed on.
-pub fn simulate_many(name: &str, sets: &[&str], first: u64, count: usize) -> Vec<RunFigures> {
+pub(crate) fn simulate_many(
+    name: &str,
+    sets: &[&str],
+    first: u64,
+    count: usize,
+) -> Vec<RunFigures> {
     (first..first + count as u64).map(|seed| simulate(name, sets, seed)).collect()
 }
 
 /// The same run in which each good answer is lost with this chance.
-pub fn lose(mut run: RunFigures, chance: f64) -> RunFigures {
+pub(crate) fn lose(mut run: RunFigures, chance: f64) -> RunFigures {
     let mut random = Stream::new(run.seed, "planted losses");
     let cause = highwater::analyze::Cause::Unexplained;
     for cell in &mut run.cells {
@@ -65,6 +70,6 @@ pub fn lose(mut run: RunFigures, chance: f64) -> RunFigures {
 }
 
 /// Compares without gates.
-pub fn compared(base: &[RunFigures], new: &[RunFigures], options: &Options) -> Comparison {
+pub(crate) fn compared(base: &[RunFigures], new: &[RunFigures], options: &Options) -> Comparison {
     compare(("base", base), ("new", new), &[], options).expect("they fit together")
 }

@@ -1,7 +1,8 @@
 //! How often equals are called different, and how often what is planted is found.
 //!
 //! The short tests are part of the suite; the page, docs/compare-power.md, is made by `just
-//! compare-power` from the same functions with more rounds.
+//! compare-power` from the same functions with more rounds. Sets of repeats are drawn from a pool of
+//! runs, each with a seed of its own, so that not every comparison has to be simulated anew.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -10,6 +11,7 @@ use highwater::compare::{
     result::{Comparison, MeasureVerdict, Verdict},
     run::RunFigures,
 };
+use highwater_model::rng::Stream;
 
 use super::kit::{compared, lose, simulate_many};
 
@@ -18,28 +20,46 @@ const ROLLING: &str = "rolling-update";
 /// An autoscaler that doubles and halves its pods, 11,000 requests in four minutes.
 const SPIKE: &str = "spike";
 
-/// How many of so many comparisons said what was asked.
-#[derive(Clone, Copy)]
-struct Count {
-    of: usize,
-    alarms: usize,
+/// Runs to draw sets of repeats from.
+struct Pool {
+    runs: Vec<RunFigures>,
+    random: Stream,
 }
 
-fn is_called(one: &Comparison) -> bool {
-    let called = [MeasureVerdict::Worse, MeasureVerdict::Better];
-    one.measures.iter().any(|measure| called.contains(&measure.verdict))
-}
-
-/// Compares equals, `n` runs on each side, so many times. Without pairs all seeds differ.
-fn equals(scenario: &str, n: usize, rounds: usize, first: u64) -> Count {
-    let mut alarms = 0;
-    for round in 0..rounds as u64 {
-        let runs = simulate_many(scenario, &[], first + round * 2 * n as u64, 2 * n);
-        let (base, new) = runs.split_at(n);
-        let found = compared(base, new, &Options::default());
-        alarms += usize::from(is_called(&found));
+impl Pool {
+    fn new(runs: Vec<RunFigures>) -> Self {
+        Self { runs, random: Stream::new(1, "power") }
     }
-    Count { of: rounds, alarms }
+
+    /// So many different runs in any order.
+    fn draw(&mut self, n: usize) -> Vec<RunFigures> {
+        let mut order: Vec<usize> = (0..self.runs.len()).collect();
+        for place in 0..n {
+            let other = self.random.below((order.len() - place) as u64) as usize;
+            order.swap(place, place + other);
+        }
+        order[..n].iter().map(|index| self.runs[*index].clone()).collect()
+    }
+
+    /// Compares so many equals, `n` runs on each side: how often anything is called.
+    fn alarms(&mut self, n: usize, rounds: usize) -> (usize, Vec<String>) {
+        let (mut alarms, mut names) = (0, Vec::new());
+        for _ in 0..rounds {
+            let runs = self.draw(2 * n);
+            let found = compared(&runs[..n], &runs[n..], &Options::default());
+            let called = called(&found);
+            alarms += usize::from(!called.is_empty());
+            names.extend(called);
+        }
+        names.sort_unstable();
+        (alarms, names)
+    }
+}
+
+fn called(one: &Comparison) -> Vec<String> {
+    let called = [MeasureVerdict::Worse, MeasureVerdict::Better];
+    let those = one.measures.iter().filter(|measure| called.contains(&measure.verdict));
+    those.map(|measure| measure.full_name()).collect()
 }
 
 /// What is planted, and how it is found.
@@ -67,34 +87,27 @@ const PLANTS: [Plant; 3] = [
 ];
 
 impl Plant {
-    fn runs(&self, first: u64, n: usize) -> Vec<RunFigures> {
-        let runs = simulate_many(ROLLING, self.sets, first, n).into_iter();
-        runs.map(|run| if self.loss > 0.0 { lose(run, self.loss) } else { run }).collect()
+    fn pool(&self, count: usize) -> Pool {
+        let runs = simulate_many(ROLLING, self.sets, 500_000, count).into_iter();
+        Pool::new(
+            runs.map(|run| if self.loss > 0.0 { lose(run, self.loss) } else { run }).collect(),
+        )
     }
 
-    /// How often `n` runs on each side find it.
-    fn found(&self, n: usize, rounds: usize, first: u64) -> usize {
-        let found = (0..rounds as u64).filter(|round| {
-            let seed = first + round * 2 * n as u64;
-            let (base, new) = (simulate_many(ROLLING, &[], seed, n), self.runs(seed + n as u64, n));
-            self.is_found(&compared(&base, &new, &options()))
-        });
-        found.count()
-    }
-
-    fn is_found(&self, one: &Comparison) -> bool {
+    /// Whether `n` runs on each side find it.
+    fn is_found(&self, (base, new): (&mut Pool, &mut Pool), n: usize) -> bool {
+        let found = compared(&base.draw(n), &new.draw(n), &options());
         let measure =
-            one.measures.iter().find(|one| one.name == self.measure && one.phase.is_none());
+            found.measures.iter().find(|one| one.name == self.measure && one.phase.is_none());
         measure.is_some_and(|one| one.verdict == MeasureVerdict::Worse)
     }
 
     /// How many runs the tool recommends to find a shift of this size, from a comparison of equals
-    /// with three runs on each side.
-    fn recommended(&self, first: u64) -> usize {
-        let runs = simulate_many(ROLLING, &[], first, 6);
-        // Where three runs tell already, three are enough.
-        let compared = compared(&runs[..3], &runs[3..], &options());
-        let measure = compared.measures.iter().find(|one| one.name == self.measure).unwrap();
+    /// with three runs on each side; three where these tell already.
+    fn recommended(&self, base: &mut Pool) -> usize {
+        let runs = base.draw(6);
+        let found = compared(&runs[..3], &runs[3..], &options());
+        let measure = found.measures.iter().find(|one| one.name == self.measure).unwrap();
         measure.repeats.map_or(3, |n| n as usize)
     }
 }
@@ -106,17 +119,20 @@ fn options() -> Options {
 
 #[test]
 fn equals_are_seldom_called_different() {
-    // The level is 5 %: of 20 one, and with 5 or more of 20 (0.3 %) something is wrong.
+    let mut pool = Pool::new(simulate_many(ROLLING, &[], 10_000, 60));
+    // The level is 5 %: of 15 none or one, and with 4 or more (0.6 %) something is wrong.
     for n in [1, 3] {
-        let found = equals(ROLLING, n, 20, 10_000);
-        assert!(found.alarms <= 4, "{} of {} with {n} runs", found.alarms, found.of);
+        let (alarms, names) = pool.alarms(n, 15);
+        assert!(alarms <= 3, "{alarms} of 15 with {n} runs: {names:?}");
     }
 }
 
 #[test]
 fn what_is_planted_is_found_with_eight_runs_on_each_side() {
+    let mut base = Pool::new(simulate_many(ROLLING, &[], 20_000, 20));
     for plant in &PLANTS {
-        let found = plant.found(8, 5, 20_000);
+        let mut new = plant.pool(20);
+        let found = (0..5).filter(|_| plant.is_found((&mut base, &mut new), 8)).count();
         assert!(found >= 4, "{}: {found} of 5", plant.name);
     }
 }
@@ -136,55 +152,36 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/compare-power.m
 #[ignore = "writes docs/compare-power.md: just compare-power"]
 fn page() {
     let rounds: usize = std::env::var("HIGHWATER_ROUNDS").map_or(200, |n| n.parse().unwrap());
-    let mut page = String::from(
+    let mut page = format!(
         "# How often equals are called different, and how often a difference is found\n\n\
-         Made by `just compare-power`; by hand nothing is changed here. All runs are in virtual time, each with a seed of its \
-         own, so these are facts of the statistics and not of a machine.\n\n\
+         Made by `just compare-power {rounds}`; by hand nothing is changed here. All runs are in virtual time, each with a seed \
+         of its own, so these are facts of the statistics and not of a machine. Sets of runs are drawn at random from pools of \
+         them.\n\n\
          ## Equals\n\n\
-         Two sets of runs of one scenario; an alarm is any measure called worse or better. The stated level is 5 %.\n\n\
-         | scenario | runs on each side | comparisons | alarms | |\n| --- | ---: | ---: | ---: | ---: |\n",
+         Two sets of runs of one scenario; an alarm is any measure called worse or better. The stated level is 5 %. One run on \
+         each side is compared by blocks of seconds, more are compared run by run.\n\n\
+         | scenario | runs on each side | comparisons | alarms | | of what |\n| --- | ---: | ---: | ---: | ---: | --- |\n"
     );
-    for (scenario, n, part) in
-        [(ROLLING, 1, 1), (ROLLING, 3, 1), (ROLLING, 5, 1), (SPIKE, 1, 4), (SPIKE, 3, 4)]
-    {
-        let found = equals(scenario, n, rounds / part, 100_000);
-        let share = 100.0 * found.alarms as f64 / found.of as f64;
-        let _ = writeln!(
-            page,
-            "| `{scenario}` | {n} | {} | {} | {share:.1} % |",
-            found.of, found.alarms
-        );
+    let mut base = Pool::new(simulate_many(ROLLING, &[], 100_000, rounds));
+    let mut spike = Pool::new(simulate_many(SPIKE, &[], 200_000, rounds / 4));
+    for n in [1, 3, 5] {
+        equals(&mut page, (ROLLING, &mut base), n, rounds);
+        eprintln!("{page}");
+    }
+    for n in [1, 5] {
+        equals(&mut page, (SPIKE, &mut spike), n, rounds / 2);
+        eprintln!("{page}");
     }
     page.push_str(
-        "\nOne run on each side is compared by blocks of seconds, more are compared run by run.\n\n\
-         ## Planted differences\n\n\
+        "\n## Planted differences\n\n\
          In `rolling-update` (3,250 requests a run), with margins of that size. How many of the comparisons called the measure \
          worse, by the number of runs on each side:\n\n\
          | planted | 3 | 5 | 8 | 12 | recommended | found with as many as recommended |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
-    let few = (rounds / 4).max(1);
     for plant in &PLANTS {
-        let _ = write!(page, "| {} |", plant.name);
-        for n in [3, 5, 8, 12] {
-            let share = 100.0 * plant.found(n, few, 500_000) as f64 / few as f64;
-            let _ = write!(page, " {share:.0} % |");
-        }
-        // Each recommendation from a pilot of its own, as a user has one.
-        let numbers: Vec<usize> =
-            (0..few as u64).map(|at| plant.recommended(900_000 + at * 6)).collect();
-        let found: usize = numbers
-            .iter()
-            .enumerate()
-            .map(|(at, n)| plant.found((*n).min(40), 1, 1_000_000 + at as u64 * 100))
-            .sum();
-        let mut sorted = numbers;
-        sorted.sort_unstable();
-        let (low, middle, high) = (sorted[few / 10], sorted[few / 2], sorted[few - 1 - few / 10]);
-        let _ = writeln!(
-            page,
-            " {middle} ({low} to {high}) | {:.0} % of {few} |",
-            100.0 * found as f64 / few as f64
-        );
+        let mut new = plant.pool((rounds / 2).max(40));
+        planted(&mut page, plant, (&mut base, &mut new), (rounds / 4).max(10));
+        eprintln!("{page}");
     }
     page.push_str(
         "\nThe recommendation is that of `compare` itself, from three runs of equals on each side; its median is shown, and \
@@ -192,4 +189,28 @@ fn page() {
          a third.\n",
     );
     fs::write(Path::new(PAGE), page).unwrap();
+}
+
+fn equals(page: &mut String, (scenario, pool): (&str, &mut Pool), n: usize, rounds: usize) {
+    let (alarms, mut names) = pool.alarms(n, rounds);
+    names.dedup();
+    let share = 100.0 * alarms as f64 / rounds as f64;
+    let names = names.join(", ");
+    let _ = writeln!(page, "| `{scenario}` | {n} | {rounds} | {alarms} | {share:.1} % | {names} |");
+}
+
+fn planted(page: &mut String, plant: &Plant, (base, new): (&mut Pool, &mut Pool), rounds: usize) {
+    let _ = write!(page, "| {} |", plant.name);
+    for n in [3, 5, 8, 12] {
+        let found = (0..rounds).filter(|_| plant.is_found((base, new), n)).count();
+        let _ = write!(page, " {:.0} % |", 100.0 * found as f64 / rounds as f64);
+    }
+    // Each recommendation from a pilot of its own, as a user has one.
+    let mut numbers: Vec<usize> = (0..rounds).map(|_| plant.recommended(base)).collect();
+    let found = numbers.iter().filter(|n| plant.is_found((base, new), (**n).min(40))).count();
+    numbers.sort_unstable();
+    let (low, middle, high) =
+        (numbers[rounds / 20], numbers[rounds / 2], numbers[rounds - 1 - rounds / 20]);
+    let share = 100.0 * found as f64 / rounds as f64;
+    let _ = writeln!(page, " {middle} ({low} to {high}) | {share:.0} % of {rounds} |");
 }

@@ -108,12 +108,12 @@ fn what_must_not_be_compared_is_refused_or_untrusted() {
     let bench = Bench::new();
     bench.simulate("base", "1", &[]);
     bench.simulate("other", "1", &["traffic.phases[0].hold=120/s"]);
-    let (code, said) = bench.call(&["compare", "base/shop-1", "other/shop-1"]);
+    let (code, said) = bench.call(&["compare", "base", "other"]);
     assert!(code == 2 && said.contains("traffic.phases[0].hold is 100/s and 120/s"), "{said}");
     let (code, said) = bench.call(&["compare", "base", "other", "--force"]);
     assert!(code == 3 && said.starts_with("UNTRUSTED"), "{said}");
     // A record that was cut off.
-    let record = fs::read(bench.path("base/shop-1/record.jsonl")).unwrap();
+    let record = fs::read(bench.path("base/record.jsonl")).unwrap();
     fs::create_dir(bench.path("cut")).unwrap();
     fs::write(bench.path("cut/record.jsonl"), &record[..record.len() * 2 / 3]).unwrap();
     let (code, said) = bench.call(&["compare", "base", "cut"]);
@@ -123,7 +123,7 @@ fn what_must_not_be_compared_is_refused_or_untrusted() {
     let (code, said) = bench.call(&["baseline", "accept", "cut"]);
     assert!(code == 2 && said.contains("cannot be trusted"), "{said}");
     // Summaries alone.
-    let summaries = ["compare", "base/shop-1/summary.json", "base/shop-1/summary.json"];
+    let summaries = ["compare", "base/summary.json", "base/summary.json"];
     let (code, said) = bench.call(&summaries);
     assert!(code == 3 && said.contains("a summary without its record"), "{said}");
     let (code, _) = bench.call(&[&summaries[..], &["--cannot-tell", "pass"]].concat());

@@ -225,7 +225,7 @@ fn difference(ratios: &[(u64, f64)], seconds: u64) -> ValuePanel {
         note: "above zero: the new is slower".into(),
         height: 90,
         axis,
-        series: vec![series("difference", Ink::MetricC, Shape::Bars, points)],
+        series: vec![series("difference", Ink::Decision, Shape::Bars, points)],
         decisions: Vec::new(),
     }
 }
@@ -244,5 +244,11 @@ fn phases(run: &RunFigures, seconds: u64) -> Vec<Band> {
             label: clean::line(name),
         })
     };
-    named.filter_map(band).collect()
+    let mut bands: Vec<Band> = named.filter_map(band).collect();
+    // A stretch in which phases meet is of both; the line is drawn once.
+    for next in (1..bands.len()).rev() {
+        bands[next - 1].to = bands[next - 1].to.min(bands[next].from);
+    }
+    bands.retain(|band| band.from < band.to);
+    bands
 }

@@ -54,7 +54,7 @@ pub(crate) fn method(compared: &Comparison) -> String {
 pub(crate) fn advice(measure: &MeasureResult) -> Option<String> {
     let is_open = measure.verdict == MeasureVerdict::CannotTell;
     match measure.repeats.filter(|_| is_open) {
-        Some(n) => Some(format!("{n} runs on each side would tell")),
+        Some(n) => Some(format!("{n} runs on each side would tell {}", measure.shown.margin)),
         None if is_open => Some("too few runs to say".into()),
         None => None,
     }
