@@ -113,6 +113,7 @@ mod tests {
             traffic: Traffic { generators, ..traffic },
             events: Vec::new(),
             objectives: Vec::<Objective>::new(),
+            gates: Vec::new(),
         }
     }
 
