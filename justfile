@@ -149,11 +149,13 @@ transitions:
         done
     done
 
-# Writes docs/fidelity.md and its pictures. ARGS go to the runs on the cluster that KUBECONFIG names: --context NAME. The
-# cluster's image must be of this build (`just image`); HIGHWATER names another binary than the release build. The words
-# of the page are docs/fidelity-notes.md: read them again after the numbers have changed.
+# Writes docs/fidelity.md and its pictures: local runs, four at a time, then the same on the simulator, which is told of this
+# machine what `highwater calibrate --machine` finds in the first of them. With ARGS (--context NAME), which go to the runs on
+# the cluster, the first four are run there as well; its image must be of this build (`just image`). HIGHWATER names another
+# binary than the release build. The words of the page are docs/fidelity-notes.md: read them again after the numbers have
+# changed.
 #
-# The same scenarios on local processes and on a cluster, side by side (8 minutes)
+# The same scenarios on local processes, in the simulator and on a cluster, side by side (9 minutes, with a cluster 13)
 [group('long')]
 [no-exit-message]
 [positional-arguments]
@@ -162,28 +164,89 @@ fidelity *ARGS:
     set -euo pipefail
     binary=${HIGHWATER:-target/release/highwater}
     [ -n "${HIGHWATER:-}" ] || cargo build --release --quiet --locked
-    rm -rf target/fidelity
+    out=target/fidelity
+    rm -rf $out; mkdir -p $out
     # Pods without a CPU request are the first to starve where nodes share a machine.
     same=(--set 'target.deployment.template.resources={requests: {cpu: 100m, memory: 32Mi}}')
-    both() {
-        local name=$1 scenario=$2; shift 2
-        run "$name-local" "$scenario" "${same[@]}" --set "name=$name" "$@"
-        run "$name-kube" "$scenario" "${same[@]}" --set "name=$name" "$@" --backend kube "${there[@]}"
+    # Name, scenario and changes of each.
+    each() {
+        "$@" rolling-update rolling-update "${same[@]}"
+        "$@" rolling-update-wrong rolling-update-wrong "${same[@]}"
+        "$@" rolling-update-exit rolling-update "${same[@]}" --set 'target.misbehave=[exit-on-sigterm]' \
+            --set 'description=The process exits at once on SIGTERM. Whose requests are cut off, and who finds nobody?'
+        "$@" rolling-update-l4 rolling-update "${same[@]}" --set path.kind=l4 --set traffic.keepAlive=false \
+            --set 'description=Straight to the pods, a new connection for each request. Does anybody notice?'
+        [ "$1" != on_cluster ] || return 0
+        local more
+        for more in scale-down scale-down-wrong eviction-wrong slow-start-wrong crash-wrong bad-version-wrong \
+            long-requests-wrong idle-timeout-race-wrong day spike; do
+            "$@" $more $more
+        done
     }
     # Objectives that are missed are part of what is compared, and so is a run that doubts itself.
     run() {
-        local out=target/fidelity/$1 code=0; shift
-        "$binary" run "$@" --out "$out" || code=$?
-        [ $code -le 1 ] || grep -q '"verdict": "untrusted"' "$out/summary.json"
+        local backend=$1 name=$2 scenario=$3 code=0; shift 3
+        "$binary" run "$scenario" "$@" --set "name=$name" --backend $backend --out "$out/$name-$backend" >/dev/null || code=$?
+        [ $code -le 1 ] || grep -q '"verdict": "untrusted"' "$out/$name-$backend/summary.json"
+        echo "$name on $backend"
     }
+    locally() {
+        run local "$@" &
+        [ "$(jobs -rp | wc -l)" -lt 4 ] || wait -n
+    }
+    simulated() { run sim "$@" --set "simulation=$machine"; }
+    on_cluster() { run kube "$@" "${there[@]}"; }
     there=("$@")
-    both rolling-update rolling-update
-    both rolling-update-wrong rolling-update-wrong
-    both rolling-update-exit rolling-update --set 'target.misbehave=[exit-on-sigterm]' \
-        --set 'description=The process exits at once on SIGTERM. Whose requests are cut off, and who finds nobody?'
-    both rolling-update-l4 rolling-update --set path.kind=l4 --set traffic.keepAlive=false \
-        --set 'description=Straight to the pods, a new connection for each request. Does anybody notice?'
-    "$binary" fidelity --out docs/fidelity.md --notes docs/fidelity-notes.md target/fidelity/*
+    each locally
+    while [ -n "$(jobs -p)" ]; do wait -n; done
+    machine=$("$binary" calibrate --machine $out/rolling-update-local | sed -n '/^simulation:/,/^[a-z]/{/^[a-z]/d;p}')
+    each simulated
+    [ $# -eq 0 ] || each on_cluster
+    "$binary" fidelity --out docs/fidelity.md --notes docs/fidelity-notes.md $out/*
+
+# On the cluster that KUBECONFIG names, whose image must be of this build (`just image`). ARGS go to the runs: --context NAME.
+# HIGHWATER names another binary than the release build. On a quiet machine, or the cluster's times are those of its neighbours.
+#
+# Write model/tests/data/recorded: what a real cluster does with rollouts, evictions, crashes and probes (6 minutes)
+[group('long')]
+[no-exit-message]
+[positional-arguments]
+record-rollouts *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    binary=${HIGHWATER:-target/release/highwater}
+    [ -n "${HIGHWATER:-}" ] || cargo build --release --quiet --locked
+    rm -rf target/recorded
+    there=("$@")
+    base=(--backend kube --set path.kind=l4 --set 'traffic.phases=[{hold: 5/s, for: 30s}]' --set 'objectives=[{unexplained: 0}]'
+        --set target.deployment.replicas=3 --set 'target.service.drain={delay: 2s, deadline: 20s}'
+        --set 'target.deployment.template.resources={requests: {cpu: 50m, memory: 32Mi}}'
+        --set 'target.deployment.template.livenessProbe=null')
+    # What is missed, lost or doubted is part of what is recorded.
+    record() {
+        local name=$1 code=0; shift
+        "$binary" run rolling-update --set "name=$name" "${base[@]}" "$@" "${there[@]}" --out "target/recorded/$name" || code=$?
+        [ $code -le 1 ] || grep -q '"verdict": "untrusted"' "target/recorded/$name/summary.json"
+    }
+    template=target.deployment.template
+    record drain --set 'events=[{at: 2s, rollout: {}}]'
+    record two-at-a-time --set target.deployment.replicas=5 --set 'events=[{at: 2s, rollout: {}}]' \
+        --set 'target.deployment.strategy={rollingUpdate: {maxSurge: 2, maxUnavailable: 1}}'
+    record min-ready --set target.deployment.minReadySeconds=3 --set 'events=[{at: 2s, rollout: {}}]'
+    record recreate --set 'target.deployment.strategy={type: Recreate}' --set 'events=[{at: 2s, rollout: {}}]'
+    record pre-stop --set target.service.drain.delay=0 --set "$template.lifecycle={preStop: {sleep: {seconds: 4}}}" \
+        --set 'events=[{at: 2s, rollout: {}}]'
+    record grace --set 'target.misbehave=[no-signal-handler]' --set $template.terminationGracePeriodSeconds=5 \
+        --set 'events=[{at: 2s, rollout: {}}]'
+    record pre-stop-eats-grace --set target.service.drain.delay=10s --set $template.terminationGracePeriodSeconds=4 \
+        --set "$template.lifecycle={preStop: {sleep: {seconds: 4}}}" --set 'events=[{at: 2s, rollout: {}}]'
+    record bad-version --set 'events=[{at: 2s, rollout: {image: "highwater.test/no-such:1"}}]'
+    record eviction --set 'events=[{at: 2s, evict: {}}, {at: 12s, evict: {pod: newest}}]'
+    record scale --set 'events=[{at: 2s, scale: {replicas: 6}}, {at: 12s, scale: {replicas: 2}}]'
+    record crash --set 'events=[{at: 2s, kill: {}}, {at: 14s, kill: {}}]'
+    record liveness-kills --set "$template.livenessProbe={tcpSocket: {port: 9}, initialDelaySeconds: 8, periodSeconds: 2, failureThreshold: 3}" \
+        --set 'traffic.phases=[{hold: 5/s, for: 60s}]' --set 'events=[{at: 2s, scale: {replicas: 4}}]'
+    HIGHWATER_RECORDED=$PWD/target/recorded cargo test --locked --quiet -p highwater-model --test recorded -- --ignored take_anew
 
 # This version as a container image in target/highwater-image.tar, without Docker (Linux only; 3 minutes at first)
 [group('cluster')]
@@ -298,6 +361,22 @@ bench *ARGS:
     set -euo pipefail
     cargo build --release --quiet --locked --bin highwater --example bench
     exec target/release/examples/bench --out docs/performance.md --notes docs/performance-notes.md "$@"
+
+# SimPy and Ciw come from PyPI into target/bench-sim; where that cannot be reached, the page says so. The words of the page
+# are docs/performance-sim-notes.md: read them again after the numbers have changed.
+#
+# Write docs/performance-sim.md: the simulator beside its peers, on this machine (3 minutes)
+[group('long')]
+bench-sim ROUNDS="3":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --release --quiet --locked -p highwater-model --example throughput
+    venv=target/bench-sim/venv
+    [ -x $venv/bin/python ] || python3 -m venv $venv
+    python=$venv/bin/python
+    $python -c 'import simpy, ciw' 2>/dev/null || $python -m pip install --quiet simpy==4.1.2 ciw==3.2.7 || python=none
+    python3 model/examples/peers/page.py target/release/examples/throughput $python \
+        docs/performance-sim.md docs/performance-sim-notes.md {{ ROUNDS }}
 
 # On the cluster of ../shared: kill -9 of the harness at 20 moments, and 50 real pod replacements (30 minutes)
 [group('long')]

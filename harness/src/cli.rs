@@ -9,8 +9,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    compare, doctor, explain, fidelity, generator, image, init, proxy, proxy_pod, record, report,
-    run, scenario, watch,
+    calibrate, compare, doctor, explain, fidelity, generator, image, init, proxy, proxy_pod,
+    record, report, run, scenario, watch,
 };
 
 /// Objectives met.
@@ -51,6 +51,12 @@ enum Command {
     /// The runs that later ones are compared with, small enough to be committed
     #[command(subcommand)]
     Baseline(compare::command::BaselineCommand),
+    /// Fit a scenario to a run, so that the simulator reproduces it, and say how well it does
+    ///
+    /// Prints the scenario, with what was fitted and how well as its comments.
+    ///
+    /// Exit codes: 0 fitted, 2 bad input, 3 it could not be simulated or written.
+    Calibrate(calibrate::Args),
     /// Print a JSON Schema: of what editors check, or of what programs read
     Schema {
         /// Which
@@ -277,6 +283,8 @@ enum SchemaOf {
     Explain,
     /// What `explain --format json` prints
     Explanation,
+    /// What `calibrate --format json` prints
+    Calibration,
 }
 
 /// The program.
@@ -295,7 +303,9 @@ pub fn main() -> ExitCode {
             SchemaOf::Comparison => schemars::schema_for!(compare::result::Comparison).to_value(),
             SchemaOf::Explain => explain::schema(),
             SchemaOf::Explanation => explain::explanation_schema(),
+            SchemaOf::Calibration => schemars::schema_for!(calibrate::Calibration).to_value(),
         })),
+        Command::Calibrate(args) => ExitCode::from(calibrate::main(&args)),
         Command::Explain(args) => ExitCode::from(explain::main(&args)),
         Command::Cleanup(args) => ExitCode::from(clean_up(&args)),
         Command::Rbac { scenario, namespace } => rbac(scenario.as_deref(), &namespace),

@@ -57,6 +57,11 @@ impl RunClock {
         Timestamp(u64::try_from(since).unwrap_or(0))
     }
 
+    /// The reading of the machine's monotonic clock at an instant.
+    pub fn mono_ns(&self, at: Timestamp) -> u64 {
+        u64::try_from(self.start_mono_ns.saturating_add(signed(at.0))).unwrap_or(0)
+    }
+
     /// The reading of the machine's monotonic clock at the run's start.
     pub const fn start_mono_ns(&self) -> i64 {
         self.start_mono_ns
@@ -76,6 +81,13 @@ mod tests {
     fn instants_count_from_a_start_on_either_side_of_the_boot() {
         for (start, mono, at) in [(100, 350, 250), (100, 40, 0), (-100, 350, 450), (-100, 0, 100)] {
             assert_eq!(RunClock::with_start(start).at(mono), Timestamp(at), "{start} {mono}");
+            if at > 0 {
+                assert_eq!(
+                    RunClock::with_start(start).mono_ns(Timestamp(at)),
+                    mono,
+                    "{start} {mono}"
+                );
+            }
         }
     }
 }

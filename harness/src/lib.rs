@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod analyze;
 pub mod backend;
+pub mod calibrate;
 pub mod cli;
 pub mod clock;
 pub mod compare;

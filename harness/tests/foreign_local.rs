@@ -10,9 +10,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-use highwater::analyze::{Cause, Summary};
+use highwater::analyze::{Cause, Summary, audit::LAG_P99_WARN};
+use highwater_model::time::Nanos;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_highwater");
+
+/// How often a run is done that the machine disturbs.
+const PASSES: usize = 4;
 
 /// The way of requests to the pods, as settings.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +82,8 @@ impl Server {
     fn run(&self, way: Way) -> (Summary, String) {
         let file = self.folder.path().join(format!("{}.yaml", way.name));
         let out = self.folder.path().join(way.name);
+        // An earlier one of this way.
+        let _ = std::fs::remove_dir_all(&out);
         std::fs::write(&file, self.scenario(way)).unwrap();
         let mut command = Command::new(PROGRAM);
         command.arg("run").arg(&file).arg("--out").arg(&out).stdin(Stdio::null());
@@ -92,17 +98,28 @@ impl Server {
         let text = std::fs::read_to_string(out.join("summary.json"))
             .unwrap_or_else(|error| panic!("{error}\n{printed}"));
         let summary: Summary = serde_json::from_str(&text).unwrap();
-        assert_eq!(summary.unexplained, 0, "{printed}");
         assert!(summary.transitions.observed >= 2, "a pod was replaced: {printed}");
         (summary, printed)
     }
 
-    /// All ways at a time: a run waits for most of its time.
+    /// All ways at a time: a run waits for most of its time. One that the machine disturbed proves
+    /// nothing, neither way, and is done again alone, [`PASSES`] times at most.
     fn run_all(&self, ways: &[Way]) -> Vec<(Summary, String)> {
-        std::thread::scope(|scope| {
+        let mut outcomes: Vec<_> = std::thread::scope(|scope| {
             let runs: Vec<_> = ways.iter().map(|way| scope.spawn(|| self.run(*way))).collect();
             runs.into_iter().map(|run| run.join().unwrap()).collect()
-        })
+        });
+        for (outcome, way) in outcomes.iter_mut().zip(ways) {
+            for _ in 1..PASSES {
+                if !was_disturbed(&outcome.0) {
+                    break;
+                }
+                eprintln!("{} on {} was disturbed: again", self.name, way.name);
+                *outcome = self.run(*way);
+            }
+            assert_eq!(outcome.0.unexplained, 0, "{}", outcome.1);
+        }
+        outcomes
     }
 
     /// Demands that this cause is found on each way, and no other.
@@ -118,6 +135,12 @@ impl Server {
             assert_eq!(summary.requests.failed, 0, "{printed}");
         }
     }
+}
+
+/// Whether the machine kept the generator from sending in time: then it kept the server from its
+/// work, too, and connections that it would have accepted waited until its listener was closed.
+fn was_disturbed(summary: &Summary) -> bool {
+    !summary.audit.trusted || summary.send_lag_ms.p99 > Nanos(LAG_P99_WARN).as_millis_f64()
 }
 
 fn source(path: &str) -> String {

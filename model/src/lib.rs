@@ -14,8 +14,9 @@
 //! 4. Deployment, ReplicaSet, probes, pods, endpoints, joined into one machine: [`cluster`]
 //! 5. the HorizontalPodAutoscaler: [`hpa`]; how metrics reach it: [`metrics`]; both, joined with a
 //!    cluster: [`autoscaling`]
-//! 6. a whole run in virtual time: [`sim`]
-//! 7. the one vocabulary that every backend records: [`outcome`], [`event`]
+//! 6. what a reverse proxy decides: [`proxy`]
+//! 7. a whole run in virtual time: [`sim`]
+//! 8. the one vocabulary that every backend records: [`outcome`], [`event`]
 #![no_std]
 
 extern crate alloc;
@@ -29,6 +30,7 @@ pub mod hpa;
 pub mod load;
 pub mod metrics;
 pub mod outcome;
+pub mod proxy;
 pub mod rng;
 pub mod sim;
 pub mod spec;

@@ -1,6 +1,7 @@
 //! Random streams split from the run's seed, one per purpose, so that one more probe does not
 //! move the arrivals.
 
+mod exp;
 mod ziggurat;
 
 use rand_core::{Rng, SeedableRng};
@@ -40,6 +41,11 @@ impl Stream {
     /// Exponential with mean 1 (ziggurat; Marsaglia and Tsang 2000).
     pub fn exponential(&mut self) -> f64 {
         ziggurat::exponential(self)
+    }
+
+    /// Lognormal: the exponential of a normal draw with mean 0 and standard deviation `sigma`.
+    pub fn lognormal(&mut self, sigma: f64) -> f64 {
+        exp::exp(sigma * self.normal())
     }
 
     /// Standard normal (ziggurat, likewise).

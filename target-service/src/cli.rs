@@ -57,6 +57,24 @@ pub struct Args {
     /// Requests of /work that are worked on at once; the others wait
     #[arg(long)]
     pub workers: Option<std::num::NonZeroU32>,
+    /// How many may wait for a worker; any number if not given
+    #[arg(long, requires = "workers")]
+    pub queue: Option<u32>,
+    /// What becomes of a request that finds the queue full
+    #[arg(long, value_enum, default_value_t)]
+    pub when_full: WhenFull,
+    /// How long requests are slower, from the listening
+    #[arg(long, value_parser = duration::parse, conflicts_with = "warm_up_requests")]
+    pub warm_up_for: Option<Duration>,
+    /// How many requests are slower
+    #[arg(long)]
+    pub warm_up_requests: Option<u64>,
+    /// How many times as long they take
+    #[arg(long, default_value_t = 1.0, value_parser = factor)]
+    pub warm_up_factor: f64,
+    /// What becomes of a request whose client is gone
+    #[arg(long, value_enum, default_value_t)]
+    pub on_cancel: OnCancel,
     /// A folder in which a file of a dependency's name says that it is out
     #[arg(long)]
     pub outages: Option<std::path::PathBuf>,
@@ -66,6 +84,32 @@ pub struct Args {
     /// Settings of `self-scaling`.
     #[command(flatten)]
     pub scaling: scaling::ScalingArgs,
+}
+
+/// What becomes of a request that finds the queue full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum WhenFull {
+    /// It is answered 503 at once.
+    #[default]
+    Unavailable,
+    /// Its connection is closed without an answer.
+    Close,
+}
+
+/// What becomes of a request whose client is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnCancel {
+    /// It waits no more, neither for its turn nor in it; CPU work that was begun is done.
+    #[default]
+    Stop,
+    /// It is worked on to its end.
+    Finish,
+}
+
+/// A factor from 1 to 1000.
+fn factor(text: &str) -> Result<f64, String> {
+    let factor = text.parse().ok().filter(|factor| (1.0..=1_000.0).contains(factor));
+    factor.ok_or_else(|| format!("`{text}` is no number from 1 to 1000"))
 }
 
 /// A simulated dependency.

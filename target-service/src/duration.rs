@@ -63,6 +63,10 @@ pub enum Distribution {
     Lognormal(Duration, Duration),
     /// Uniform between two ends.
     Uniform(Duration, Duration),
+    /// One of these, all as likely.
+    Values(Vec<Duration>),
+    /// Given by quantiles, from 0 to 1 and ascending; in a straight line between two of them.
+    Quantiles(Vec<(f64, Duration)>),
 }
 
 /// The standard normal's 99th percentile.
@@ -73,7 +77,8 @@ const LONGEST: Duration = Duration::from_secs(600);
 impl std::str::FromStr for Distribution {
     type Err = ParseError;
 
-    /// Reads `12ms`, `uniform:0ms:20ms`, `exponential:12ms` or `lognormal:12ms:60ms`.
+    /// Reads `12ms`, `uniform:0ms:20ms`, `exponential:12ms`, `lognormal:12ms:60ms`,
+    /// `values:8ms:9ms:30ms` or `quantiles:0=5ms:0.5=8ms:1=40ms`.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let error = || ParseError {
             text: text.into(),
@@ -92,8 +97,37 @@ impl std::str::FromStr for Distribution {
                 let is_sound = !median.is_zero() && p99 >= median;
                 if is_sound { Ok(Self::Lognormal(median, p99)) } else { Err(error()) }
             }
+            ["values", ref values @ ..] if !values.is_empty() => {
+                values.iter().map(|value| parse(value)).collect::<Result<_, _>>().map(Self::Values)
+            }
+            ["quantiles", ref pairs @ ..] => {
+                quantiles(pairs).map(Self::Quantiles).ok_or_else(error)
+            }
             _ => Err(error()),
         }
+    }
+}
+
+fn quantiles(pairs: &[&str]) -> Option<Vec<(f64, Duration)>> {
+    let pair = |text: &&str| {
+        let (share, span) = text.split_once('=')?;
+        Some((share.parse().ok()?, parse(span).ok()?))
+    };
+    let found: Vec<(f64, Duration)> = pairs.iter().map(pair).collect::<Option<_>>()?;
+    let ascends = found.windows(2).all(|two| two[0].0 < two[1].0 && two[0].1 <= two[1].1);
+    let ends = (found.first()?.0, found.last()?.0);
+    (ascends && ends == (0.0, 1.0)).then_some(found)
+}
+
+/// The quantile `q`, in a straight line between those that are given, in seconds.
+fn between(quantiles: &[(f64, Duration)], q: f64) -> f64 {
+    let behind = quantiles.partition_point(|(share, _)| *share <= q);
+    match (quantiles.get(behind.wrapping_sub(1)), quantiles.get(behind)) {
+        (Some((below, low)), Some((above, high))) => {
+            let part = (q - below) / (above - below);
+            low.as_secs_f64() + (*high - *low).as_secs_f64() * part
+        }
+        (known, other) => known.or(other).map_or(0.0, |(_, span)| span.as_secs_f64()),
     }
 }
 
@@ -104,6 +138,11 @@ impl Distribution {
         let drawn = match self {
             Self::Fixed(span) => return *span,
             Self::Uniform(low, high) => low.as_secs_f64() + (*high - *low).as_secs_f64() * unit(),
+            Self::Values(values) => {
+                let place = (unit() * values.len() as f64) as usize;
+                values[place.min(values.len() - 1)].as_secs_f64()
+            }
+            Self::Quantiles(known) => between(known, unit()),
             Self::Exponential(mean) => -mean.as_secs_f64() * (-unit()).ln_1p(),
             Self::Lognormal(median, p99) => {
                 let normal =
@@ -144,6 +183,38 @@ mod tests {
         for text in
             ["lognormal:60ms:12ms", "uniform:2s:1s", "gamma:1s", "exponential", "lognormal:0:1s"]
         {
+            assert!(text.parse::<Distribution>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_measured_is_drawn_as_it_was() {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
+        let mut draws = |text: &str| {
+            let drawn: Distribution = text.parse().expect("a distribution");
+            let mut draws: Vec<Duration> = (0..20_000).map(|_| drawn.sample(&mut random)).collect();
+            draws.sort_unstable();
+            [draws[5_000], draws[10_100], draws[18_000], draws[19_999]].map(|at| at.as_secs_f64())
+        };
+        let near = |found: [f64; 4], known: [f64; 4]| {
+            let is_near =
+                found.iter().zip(known).all(|(found, known)| (found / known - 1.0).abs() < 0.05);
+            assert!(is_near, "{found:?} is not {known:?}");
+        };
+        near(draws("values:8ms:20ms:8ms:12ms"), [0.008, 0.012, 0.02, 0.02]);
+        near(draws("quantiles:0=2ms:0.9=11ms:1=100ms"), [0.0045, 0.00705, 0.011, 0.1]);
+        for text in [
+            "values",
+            "values:",
+            "values:1x",
+            "quantiles",
+            "quantiles:0=1ms",
+            "quantiles:0=1ms:0.9=2ms",
+            "quantiles:0.1=1ms:1=2ms",
+            "quantiles:0=3ms:1=2ms",
+            "quantiles:0=1ms:0=2ms:1=2ms",
+            "quantiles:0:1",
+        ] {
             assert!(text.parse::<Distribution>().is_err(), "{text}");
         }
     }

@@ -1,10 +1,9 @@
 //! What is served: `/work`, the probes' paths, `/prestop` for a hook, `/metrics`.
 
 use std::{
-    convert::Infallible,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -17,9 +16,10 @@ use hyper::{
 };
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
+    cli::{OnCancel, WhenFull},
     duration::Distribution,
     lifecycle::{Feed, mono_ns},
     metrics::Metrics,
@@ -56,26 +56,37 @@ pub struct App {
     pub refusing: AtomicBool,
     /// Turns of `/work`, if only so many are worked on at once.
     pub workers: Option<Semaphore>,
+    /// How many may wait for one of them, and what becomes of one more.
+    pub queue: Option<(u32, WhenFull)>,
+    /// How many do.
+    pub waiting: AtomicU32,
+    /// What becomes of a request whose client is gone.
+    pub on_cancel: OnCancel,
     /// The wrong behaviours.
     pub wrong: Wrong,
     /// The drain machine's state.
     pub state: Mutex<&'static str>,
 }
 
+/// A request that gets no answer: its connection is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the queue is full")]
+pub struct HangUp;
+
 /// Answers one request. `on_health_port`: only probes and metrics are served there.
 ///
 /// # Errors
-/// Never.
+/// If its connection is to be closed without an answer.
 pub async fn serve(
     app: Arc<App>,
     request: Request<Incoming>,
     on_health_port: bool,
-) -> Result<Response<Answer>, Infallible> {
+) -> Result<Response<Answer>, HangUp> {
     let began = mono_ns();
     let in_flight = (!on_health_port).then(|| app.metrics.begin());
     let under_way = (request.uri().path() == "/work").then(|| app.wrong.begin());
     let method = request.method().clone();
-    let (route, mut response) = route(&app, request, on_health_port).await;
+    let (route, mut response) = route(&app, request, on_health_port).await?;
     if let Some(pod) = &app.pod {
         response.headers_mut().insert("x-highwater-pod", pod.clone());
     }
@@ -89,10 +100,10 @@ pub async fn serve(
 }
 
 async fn route(
-    app: &App,
+    app: &Arc<App>,
     request: Request<Incoming>,
     on_health_port: bool,
-) -> (&'static str, Response<Answer>) {
+) -> Result<(&'static str, Response<Answer>), HangUp> {
     let route = match request.uri().path() {
         "/work" if !on_health_port => "/work",
         "/healthz" => "/healthz",
@@ -101,15 +112,22 @@ async fn route(
         "/startupz" => "/startupz",
         "/metrics" => "/metrics",
         "/prestop" => "/prestop",
-        _ => return ("other", text(StatusCode::NOT_FOUND, "no such path\n")),
+        _ => return Ok(("other", text(StatusCode::NOT_FOUND, "no such path\n"))),
     };
     if route == "/work" {
-        return (route, work(app, request).await);
+        let work = work(app.clone(), request);
+        let response = match app.on_cancel {
+            OnCancel::Stop => work.await?,
+            // A task of its own goes on when this one is dropped with its connection. It fails only
+            // when the runtime ends.
+            OnCancel::Finish => tokio::spawn(work).await.map_err(|_| HangUp)??,
+        };
+        return Ok((route, response));
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return (route, response);
+        return Ok((route, response));
     }
     if is_probe(route) && app.wrong.has(Misbehaviour::SlowProbeUnderLoad) {
         app.wrong.queue().await;
@@ -125,7 +143,7 @@ async fn route(
             let mut response = text(StatusCode::OK, app.metrics.page(state));
             let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
             response.headers_mut().insert(CONTENT_TYPE, kind);
-            return (route, response);
+            return Ok((route, response));
         }
         // A preStop hook: the kubelet waits for the answer, and sends SIGTERM then.
         "/prestop" => {
@@ -143,16 +161,47 @@ async fn route(
     } else {
         text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
     };
-    (route, response)
+    Ok((route, response))
 }
 
 fn is_probe(route: &str) -> bool {
     matches!(route, "/healthz" | "/livez" | "/readyz" | "/startupz")
 }
 
-async fn work(app: &App, mut request: Request<Incoming>) -> Response<Answer> {
+/// A request that waits for its turn; it does so no more when this is dropped.
+struct Waits<'a>(&'a AtomicU32);
+
+impl<'a> Waits<'a> {
+    /// `None` if `most` wait already.
+    fn begin(waiting: &'a AtomicU32, most: u32) -> Option<Self> {
+        let more = |now: u32| (now < most).then_some(now + 1);
+        waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self(waiting))
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A turn of a worker, if their number is bounded; what becomes of the request if there is no room.
+async fn turn(app: &App) -> Result<Option<SemaphorePermit<'_>>, WhenFull> {
+    let Some(workers) = &app.workers else { return Ok(None) };
+    // It never overtakes who waits: a worker that is free has been offered to those first.
+    if let Ok(turn) = workers.try_acquire() {
+        return Ok(Some(turn));
+    }
+    let (most, full) = app.queue.unwrap_or((u32::MAX, WhenFull::Unavailable));
+    let _waits = Waits::begin(&app.waiting, most).ok_or(full)?;
+    // It is never closed, so that a turn always comes.
+    Ok(workers.acquire().await.ok())
+}
+
+async fn work(app: Arc<App>, mut request: Request<Incoming>) -> Result<Response<Answer>, HangUp> {
     if app.refusing.load(Ordering::Relaxed) {
-        return text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
+        return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"));
     }
     let mut defaults = app.defaults;
     if defaults.wait.is_zero() {
@@ -163,36 +212,39 @@ async fn work(app: &App, mut request: Request<Incoming>) -> Response<Answer> {
     }
     let work = match work::parse(request.uri().query().unwrap_or_default(), defaults) {
         Ok(work) => work,
-        Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+        Err(error) => return Ok(text(StatusCode::BAD_REQUEST, format!("{error}\n"))),
     };
-    // It is never closed, so that a turn always comes.
-    let _turn = match &app.workers {
-        Some(workers) => workers.acquire().await.ok(),
-        None => None,
+    let _turn = match turn(&app).await {
+        Ok(turn) => turn,
+        Err(WhenFull::Unavailable) => {
+            return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "the queue is full\n"));
+        }
+        Err(WhenFull::Close) => return Err(HangUp),
     };
-    let slowness = app.wrong.at_work();
+    let more = app.wrong.at_work();
     let mut read = 0;
     while let Some(frame) = request.body_mut().frame().await {
         let Ok(frame) = frame else {
-            return text(StatusCode::BAD_REQUEST, "the body was cut off\n");
+            return Ok(text(StatusCode::BAD_REQUEST, "the body was cut off\n"));
         };
         read += frame.data_ref().map_or(0, |data| data.len() as u64);
         if read > REQUEST_BYTES_MAX {
-            return text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n");
+            return Ok(text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n"));
         }
     }
-    if !work.cpu.is_zero() {
+    let cpu = work.cpu.mul_f64(more.factor);
+    if !cpu.is_zero() {
         // A thread of the blocking pool, so that the others are served meanwhile. It fails only
         // when the runtime ends, and then nobody waits for the answer.
-        let _ = tokio::task::spawn_blocking(move || work::burn(work.cpu)).await;
+        let _ = tokio::task::spawn_blocking(move || work::burn(cpu)).await;
     }
-    let wait = work.wait + slowness;
+    let wait = work.wait.mul_f64(more.factor) + more.slowness;
     if !wait.is_zero() {
         tokio::time::sleep(wait).await;
     }
     let mut response = Response::new(Answer::Filler(work.bytes));
     *response.status_mut() = StatusCode::from_u16(work.status).unwrap_or(StatusCode::OK);
-    response
+    Ok(response)
 }
 
 fn text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Answer> {

@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -195,6 +195,9 @@ impl Server {
             closing: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
             workers: args.workers.map(|workers| Semaphore::new(workers.get() as usize)),
+            queue: args.queue.map(|most| (most, args.when_full)),
+            waiting: AtomicU32::new(0),
+            on_cancel: args.on_cancel,
             wrong: Wrong::new(&args),
             state: Mutex::new(Machine::STATES[0]),
         };

@@ -36,6 +36,15 @@ pub const SHORT_IDLE: Duration = Duration::from_secs(1);
 /// it. Between two machines that is the way of a packet; on loopback it is next to nothing.
 pub const CLOSE_TRAVELS: Duration = Duration::from_millis(20);
 
+/// What a request of `/work` takes beside its work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct More {
+    /// So many times as long, CPU and waiting alike: the process is not warm (`--warm-up-factor`).
+    pub factor: f64,
+    /// So much longer, of the wrong behaviours.
+    pub slowness: Duration,
+}
+
 /// The wrong behaviours of one process, and what they have done so far.
 #[derive(Debug)]
 pub struct Wrong {
@@ -49,6 +58,9 @@ pub struct Wrong {
     worked: AtomicU64,
     ended: watch::Sender<u64>,
     warm_at: AtomicU64,
+    /// Until when, of how many requests and how many times as long they take, while it warms up.
+    warming: (Option<Duration>, Option<u64>, f64),
+    warming_until: AtomicU64,
     grown: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -74,6 +86,8 @@ impl Wrong {
             worked: AtomicU64::new(0),
             ended: watch::Sender::new(0),
             warm_at: AtomicU64::new(u64::MAX),
+            warming: (args.warm_up_for, args.warm_up_requests, args.warm_up_factor),
+            warming_until: AtomicU64::new(0),
             grown: Mutex::new(Vec::new()),
         }
     }
@@ -85,7 +99,10 @@ impl Wrong {
 
     /// The service listens, and begins to warm up if it has to.
     pub fn listens(&self) {
-        self.warm_at.store(mono_ns() + WARM_UP.as_nanos() as u64, Ordering::Relaxed);
+        let now = mono_ns();
+        self.warm_at.store(now + WARM_UP.as_nanos() as u64, Ordering::Relaxed);
+        let lasts = self.warming.0.unwrap_or_default();
+        self.warming_until.store(now + lasts.as_nanos() as u64, Ordering::Relaxed);
     }
 
     /// A request begins.
@@ -102,10 +119,10 @@ impl Wrong {
         let _ = ended.wait_for(|ended| *ended >= before).await;
     }
 
-    /// What a request of `/work` does beside its work; how long it takes in addition.
+    /// What a request of `/work` does beside its work; how much longer it takes.
     ///
     /// *Behaviour*: ends the process if this is the request that crashes it.
-    pub fn at_work(&self) -> Duration {
+    pub fn at_work(&self) -> More {
         let number = self.worked.fetch_add(1, Ordering::Relaxed) + 1;
         if self.has(Misbehaviour::CrashOnRequest) && number >= CRASH_EVERY {
             std::process::exit(CRASH_CODE);
@@ -116,7 +133,11 @@ impl Wrong {
         let is_cold = self.has(Misbehaviour::ColdStart) && number <= COLD_REQUESTS;
         let is_warming = self.has(Misbehaviour::ReadyBeforeWarm)
             && mono_ns() < self.warm_at.load(Ordering::Relaxed);
-        if is_cold || is_warming { SLOWNESS } else { Duration::ZERO }
+        let slowness = if is_cold || is_warming { SLOWNESS } else { Duration::ZERO };
+        let (_, requests, factor) = self.warming;
+        let is_early = requests.is_some_and(|requests| number <= requests);
+        let is_young = mono_ns() < self.warming_until.load(Ordering::Relaxed);
+        More { factor: if is_early || is_young { factor } else { 1.0 }, slowness }
     }
 
     fn grow(&self) {
@@ -144,13 +165,28 @@ mod tests {
         Wrong::new(&Args::parse_from([&["target-service"], args].concat()))
     }
 
+    const NOTHING: More = More { factor: 1.0, slowness: Duration::ZERO };
+
+    #[test]
+    fn a_process_that_warms_up_is_slower_for_so_many_requests_or_so_long() {
+        let slow = |args: &[&str]| {
+            let warming = wrong(&[args, &["--warm-up-factor", "3"]].concat());
+            warming.listens();
+            (0..10).filter(|_| warming.at_work().factor == 3.0).count()
+        };
+        assert_eq!(slow(&["--warm-up-requests", "4"]), 4);
+        assert_eq!(slow(&["--warm-up-for", "1h"]), 10);
+        assert_eq!(slow(&["--warm-up-for", "0"]), 0);
+        assert_eq!(slow(&[]), 0);
+    }
+
     #[test]
     fn a_correct_service_adds_nothing() {
         let right = wrong(&[]);
         right.listens();
         for _ in 0..2 * CRASH_EVERY {
             let _request = right.begin();
-            assert_eq!(right.at_work(), Duration::ZERO);
+            assert_eq!(right.at_work(), NOTHING);
         }
         assert!(right.grown.lock().expect("not poisoned").is_empty());
     }
@@ -161,7 +197,7 @@ mod tests {
         let slow = (0..3 * COLD_REQUESTS)
             .filter(|_| {
                 let _request = cold.begin();
-                cold.at_work() > Duration::ZERO
+                cold.at_work().slowness > Duration::ZERO
             })
             .count();
         assert_eq!(slow as u64, COLD_REQUESTS);
@@ -171,7 +207,7 @@ mod tests {
     fn what_grows_is_bounded() {
         let growing = wrong(&["--misbehave", "memory-growth"]);
         growing.begin();
-        assert_eq!(growing.at_work(), Duration::ZERO);
+        assert_eq!(growing.at_work(), NOTHING);
         assert_eq!(growing.grown.lock().expect("not poisoned").len(), 1);
         let full = GROWTH_BYTES_MAX / GROWTH_BYTES;
         growing.grown.lock().expect("not poisoned").resize(full, Vec::new());

@@ -567,6 +567,45 @@ fn workers_bound_what_is_worked_on_at_once() {
     assert!(clock() - start >= Duration::from_millis(300), "one after the other");
 }
 
+#[test]
+fn who_finds_the_queue_full_is_answered_503_or_hung_up_on() {
+    for (full, answer) in [("unavailable", Some(503)), ("close", None)] {
+        let args = ["--workers", "1", "--queue", "1", "--when-full", full];
+        let service = with("", "0", &args);
+        let mut streams: Vec<TcpStream> = (0..2).map(|_| connect(service.main).unwrap()).collect();
+        for (n, stream) in streams.iter_mut().enumerate() {
+            send(stream, "GET", "/work?wait=2s");
+            until_flying(&service, n as u32 + 1);
+        }
+        assert_eq!(get(service.main, "/work?wait=0").map(|(status, _)| status), answer, "{full}");
+        // Who had room is served.
+        streams.iter_mut().for_each(|stream| assert_eq!(receive(stream).unwrap().0, 200));
+    }
+}
+
+#[test]
+fn a_request_whose_client_is_gone_is_worked_on_no_more_unless_it_is_to_be_finished() {
+    for (how, must_wait) in [("stop", false), ("finish", true)] {
+        let service = with("", "0", &["--workers", "1", "--on-cancel", how]);
+        let mut gone = connect(service.main).unwrap();
+        send(&mut gone, "GET", "/work?wait=3s");
+        until_flying(&service, 1);
+        let start = clock();
+        drop(gone);
+        assert_eq!(get(service.main, "/work?wait=0").unwrap().0, 200, "{how}");
+        let took = clock() - start;
+        assert_eq!(took > Duration::from_millis(2_500), must_wait, "{how}: {took:?}");
+    }
+}
+
+/// Waits until so many requests are under way.
+fn until_flying(service: &Service, n: u32) {
+    let start = clock();
+    while flying(service.health) != n {
+        assert!(clock() - start < PATIENCE, "{n} are never under way");
+    }
+}
+
 /// The machine's monotonic clock.
 fn clock() -> Duration {
     Duration::from_nanos(target_service::lifecycle::mono_ns())

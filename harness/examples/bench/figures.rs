@@ -19,8 +19,12 @@ pub(crate) struct Figures {
     pub(crate) saturate: BTreeMap<Tool, Vec<f64>>,
     /// By round.
     pub(crate) open: BTreeMap<Tool, Vec<Open>>,
-    /// A million requests and ten times as many.
-    pub(crate) memory: Vec<(Tool, Saturated, Saturated)>,
+    /// Answers per second of a bare closed loop, by round.
+    pub(crate) bare_rates: Vec<f64>,
+    /// What the machine lets any program do at the open loop's rate, by round.
+    pub(crate) bare: Vec<[Bare; 2]>,
+    /// A million requests, ten times as many, and a million in as long as those took.
+    pub(crate) memory: Vec<(Tool, Saturated, Saturated, Option<u64>)>,
     pub(crate) report: Option<Report>,
 }
 
@@ -44,10 +48,21 @@ pub(crate) struct Open {
     pub(crate) cpu_us: f64,
     /// Of the engine's own thread, where it is known.
     pub(crate) engine_us: Option<f64>,
-    /// 99.9th percentile, milliseconds, where it is known.
-    pub(crate) lag_ms: Option<f64>,
+    /// Median and 99.9th percentile, milliseconds, where they are known.
+    pub(crate) lag_ms: Option<[f64; 2]>,
     /// 99th percentile of latency, milliseconds.
     pub(crate) p99_ms: f64,
+    /// The most resident memory that was seen, bytes.
+    pub(crate) memory: u64,
+}
+
+/// A bare loop at the open loop's rate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bare {
+    /// CPU for each of its turns, microseconds.
+    pub(crate) cpu_us: f64,
+    /// How late it was awake: median and 99.9th percentile, milliseconds.
+    pub(crate) lag_ms: [f64; 2],
 }
 
 /// The report of an hour's run.

@@ -1,7 +1,8 @@
 //! The load engine beside its peers: `just bench`.
 //!
 //! 1. nginx on one core, on loopback, from a folder of its own: [`server`]
-//! 2. Highwater, wrk and oha on the other core, in turn: [`tools`]
+//! 2. Highwater, wrk and oha on the other core, in turn: [`tools`]; and a loop that only sleeps and
+//!    sends, which tells what of a figure is the machine's: [`bare`]
 //! 3. what they found, as medians and ratios: [`figures`]
 //! 4. the page: [`page`]
 //!
@@ -9,6 +10,7 @@
 //! A peer that is not installed is left out by name. Neighbours on the machine disturb all tools
 //! alike since their runs alternate; what counts are the ratios.
 
+mod bare;
 mod figures;
 mod hour;
 mod page;
@@ -46,6 +48,9 @@ struct Args {
     /// Markdown that is taken over as it is
     #[arg(long)]
     notes: Option<PathBuf>,
+    /// Be the bare loop, against the server at this address
+    #[arg(long, hide = true)]
+    bare: Option<std::net::SocketAddr>,
 }
 
 /// Something that the benchmark needs did not work.
@@ -69,7 +74,12 @@ pub(crate) fn wrong(what: impl Into<String>, why: impl Into<String>) -> BenchErr
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of the command line")]
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    let done = match args.bare {
+        Some(address) => bare::run(address, args.seconds, !args.only.is_empty()),
+        None => run(&args),
+    };
+    match done {
         Ok(page) => {
             println!("{page}");
             ExitCode::SUCCESS
@@ -98,7 +108,18 @@ fn run(args: &Args) -> Result<String, BenchError> {
             [("saturate", saturate as Measure), ("open", open), ("memory", memory)]
         {
             if wants(name) {
+                server.be_urgent(&cores, name == "open");
                 measure(args, &tools, &mut found)?;
+            }
+            for _ in 0..if wants(name) { args.rounds } else { 0 } {
+                let (address, seconds) = (&server.address, args.seconds);
+                match name {
+                    "open" => found.bare.push(bare::open(&cores, address, seconds)?),
+                    "saturate" => {
+                        found.bare_rates.push(bare::saturate(&cores, address, seconds)?);
+                    }
+                    _ => {}
+                }
             }
         }
     }
@@ -135,14 +156,15 @@ fn open(args: &Args, tools: &[Box<dyn Peer>], found: &mut Figures) -> Result<(),
     Ok(())
 }
 
-/// As long as it takes for a million requests, and ten times as long.
+/// As long as it takes for a million requests, ten times as long, and as long with a tenth of them.
 fn memory(args: &Args, tools: &[Box<dyn Peer>], found: &mut Figures) -> Result<(), BenchError> {
     for tool in tools.iter().filter(|tool| tool.tool() != Tool::Oha) {
         let probe = tool.saturate(args.seconds)?;
         let short = (1e6 / probe.rate).ceil().clamp(1.0, 60.0) as u32;
         let few = tool.saturate(short)?;
         let many = tool.saturate(short * 10)?;
-        found.memory.push((tool.tool(), few, many));
+        let slow = tool.open((few.rate / 10.0) as u32, short * 10)?;
+        found.memory.push((tool.tool(), few, many, slow.map(|slow| slow.memory)));
     }
     Ok(())
 }

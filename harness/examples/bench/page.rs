@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    figures::{CONNECTIONS, Figures, OPEN_RATE, Open, Report, median},
+    figures::{Bare, CONNECTIONS, Figures, OPEN_RATE, Open, Report, median},
     tools::{Cores, Tool},
 };
 
@@ -23,7 +23,7 @@ pub(crate) fn render(
     );
     machine(&mut out, found, cores);
     saturate(&mut out, found, rounds, seconds);
-    open(&mut out, found, rounds);
+    open(&mut out, found, cores, rounds);
     memory(&mut out, found);
     if let Some(report) = &found.report {
         hour(&mut out, report);
@@ -89,9 +89,19 @@ fn saturate(out: &mut String, found: &Figures, rounds: u32, seconds: u32) {
         let middle = median(rates.iter().copied());
         put(out, format_args!("| {name} | {middle:.0} | {least:.0} | {most:.0} | {ratio} |\n"));
     }
+    if !found.bare_rates.is_empty() {
+        let middle = median(found.bare_rates.iter().copied());
+        put(
+            out,
+            format_args!(
+                "\nA loop of some lines that only reads and sends, over as many connections and \
+                 rounds, gets {middle:.0} answers/s: what this server has to give.\n"
+            ),
+        );
+    }
 }
 
-fn open(out: &mut String, found: &Figures, rounds: u32) {
+fn open(out: &mut String, found: &Figures, cores: &Cores, rounds: u32) {
     if found.open.is_empty() {
         return;
     }
@@ -102,8 +112,14 @@ fn open(out: &mut String, found: &Figures, rounds: u32) {
          {rounds} rounds, tools in turn, medians. CPU is that of the whole process from its start \
          to its end, with all of the record and the report for Highwater; that of the engine's \
          thread alone stands in brackets. The achieved rate is the one furthest from what was asked \
-         for. wrk has no open loop.\n\n| tool | achieved | CPU per request | send lag, p99.9 | \
-         latency, p99 |\n| --- | ---: | ---: | ---: | ---: |\n"
+         for. wrk has no open loop.{}\n\n| tool | achieved | CPU per request | send lag, p50 | \
+         p99.9 | latency, p99 |\n| --- | ---: | ---: | ---: | ---: | ---: |\n",
+            if cores.is_urgent {
+                " Server and tools have a real-time priority here (`chrt`), so that nobody else runs \
+                 in between."
+            } else {
+                ""
+            }
         ),
     );
     for (tool, runs) in &found.open {
@@ -118,14 +134,46 @@ fn open(out: &mut String, found: &Figures, rounds: u32) {
         };
         let engine =
             optional(|run| run.engine_us).map(|us| format!(" ({us:.1})")).unwrap_or_default();
-        let lag = optional(|run| run.lag_ms)
-            .map_or_else(|| "not told".into(), |ms| format!("{ms:.3} ms"));
+        let lag = |place: usize| {
+            let known: Vec<f64> = runs.iter().filter_map(|run| Some(run.lag_ms?[place])).collect();
+            if known.is_empty() { "not told".into() } else { format!("{:.3} ms", median(known)) }
+        };
         let (name, achieved) = (tool.name(), worst.unwrap_or(f64::NAN) * 100.0);
         let (cpu, p99) = (of(|run| run.cpu_us), of(|run| run.p99_ms));
         put(
             out,
             format_args!(
-                "| {name} | {achieved:.3} % | {cpu:.1}{engine} µs | {lag} | {p99:.2} ms |\n"
+                "| {name} | {achieved:.3} % | {cpu:.1}{engine} µs | {} | {} | {p99:.2} ms |\n",
+                lag(0),
+                lag(1),
+            ),
+        );
+    }
+    bare(out, found);
+}
+
+fn bare(out: &mut String, found: &Figures) {
+    if found.bare.is_empty() {
+        return;
+    }
+    put(
+        out,
+        format_args!(
+            "\nWhat this machine lets any program do at that rate, by a loop of some lines without \
+             records, parsing or epoll; medians of as many rounds:\n\n| loop | CPU per turn | late, p50 | \
+             p99.9 |\n| --- | ---: | ---: | ---: |\n"
+        ),
+    );
+    let names = ["it sleeps until each instant", "and sends a request, and reads an answer"];
+    for (place, name) in names.iter().enumerate() {
+        let of = |what: fn(&Bare) -> f64| median(found.bare.iter().map(|run| what(&run[place])));
+        put(
+            out,
+            format_args!(
+                "| {name} | {:.1} µs | {:.3} ms | {:.3} ms |\n",
+                of(|bare| bare.cpu_us),
+                of(|bare| bare.lag_ms[0]),
+                of(|bare| bare.lag_ms[1]),
             ),
         );
     }
@@ -139,22 +187,25 @@ fn memory(out: &mut String, found: &Figures) {
         out,
         format_args!(
             "\n## Memory\n\nThe most resident memory of the process, report included, over about a \
-         million requests and ten times as many (and as long).\n\n| tool | requests | memory | \
-         requests | memory | ratio |\n| --- | ---: | ---: | ---: | ---: | ---: |\n"
+         million requests and ten times as many (and as long); the last column has a tenth of the \
+         rate for that long again, so that what grows with time stands apart from what would grow \
+         with requests.\n\n| tool | requests | memory | requests | memory | ratio | a tenth of these, \
+         as long |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
         ),
     );
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    for (tool, few, many) in &found.memory {
+    for (tool, few, many, slow) in &found.memory {
         put(
             out,
             format_args!(
-                "| {} | {:.1} million | {:.1} MiB | {:.1} million | {:.1} MiB | {:.2} × |\n",
+                "| {} | {:.1} million | {:.1} MiB | {:.1} million | {:.1} MiB | {:.2} × | {} |\n",
                 tool.name(),
                 few.requests / 1e6,
                 mib(few.memory),
                 many.requests / 1e6,
                 mib(many.memory),
                 many.memory as f64 / few.memory as f64,
+                slow.map_or_else(|| "no rate".into(), |slow| format!("{:.1} MiB", mib(slow))),
             ),
         );
     }

@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use crate::{BenchError, doing, tools::Cores, wrong};
+use crate::{
+    BenchError, doing,
+    tools::{Cores, URGENT},
+    wrong,
+};
 
 /// How often it is tried to connect, a little apart, before nginx is given up.
 const TRIES: u32 = 500;
@@ -43,6 +47,16 @@ impl Nginx {
         let mut server = Self { child, address };
         server.wait()?;
         Ok(server)
+    }
+
+    /// Gives it a real-time priority, or takes it away again, where that may be. Nothing is lost
+    /// if that does not work, but time.
+    pub(crate) fn be_urgent(&self, cores: &Cores, is_urgent: bool) {
+        if cores.is_urgent {
+            let priority = if is_urgent { ["-f", URGENT] } else { ["-o", "0"] };
+            let id = self.child.id().to_string();
+            let _ = Command::new("chrt").arg(priority[0]).args(["-p", priority[1], &id]).status();
+        }
     }
 
     fn wait(&mut self) -> Result<(), BenchError> {

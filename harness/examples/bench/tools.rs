@@ -18,6 +18,8 @@ use crate::{
 
 /// Ticks of a second in `/proc/PID/stat` (`USER_HZ`, 100 on every Linux that Rust runs on).
 const TICKS: f64 = 100.0;
+/// The real-time priority of whatever is measured at a rate, and of its server.
+pub(crate) const URGENT: &str = "10";
 /// How often a process's memory is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -44,7 +46,7 @@ pub(crate) trait Peer {
     fn tool(&self) -> Tool;
     /// As much as it can over so many keep-alive connections.
     fn saturate(&self, seconds: u32) -> Result<Saturated, BenchError>;
-    /// At a rate, evenly; `None` if it has no open loop.
+    /// At a rate, evenly, urgently where that may be; `None` if it has no open loop.
     fn open(&self, rate: u32, seconds: u32) -> Result<Option<Open>, BenchError>;
 }
 
@@ -53,13 +55,18 @@ pub(crate) trait Peer {
 pub(crate) struct Cores {
     pub(crate) count: usize,
     is_pinned: bool,
+    /// Whether real-time priorities may be given.
+    pub(crate) is_urgent: bool,
 }
 
 impl Cores {
     pub(crate) fn of_machine() -> Self {
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         let has_taskset = Command::new("taskset").arg("-V").output().is_ok();
-        Self { count, is_pinned: count > 1 && has_taskset }
+        let mut urgent = Command::new("chrt");
+        urgent.args(["-f", URGENT, "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let is_urgent = urgent.status().is_ok_and(|status| status.success());
+        Self { count, is_pinned: count > 1 && has_taskset, is_urgent }
     }
 
     pub(crate) fn words(&self) -> &'static str {
@@ -74,8 +81,18 @@ impl Cores {
         self.on("0", command)
     }
 
-    fn on_client(&self, command: Command) -> Command {
+    pub(crate) fn on_client(&self, command: Command) -> Command {
         self.on("1", command)
+    }
+
+    /// The command at a real-time priority, if that may be.
+    pub(crate) fn urgent(&self, command: &Command) -> Command {
+        let mut urgent = Command::new(if self.is_urgent { "chrt" } else { "env" });
+        if self.is_urgent {
+            urgent.args(["-f", URGENT]);
+        }
+        urgent.arg(command.get_program()).args(command.get_args());
+        urgent
     }
 
     fn on(&self, core: &str, command: Command) -> Command {
@@ -163,10 +180,13 @@ struct Ran {
 }
 
 impl Base {
-    fn run(&self, arguments: &[&str]) -> Result<Ran, BenchError> {
+    fn run(&self, arguments: &[&str], is_urgent: bool) -> Result<Ran, BenchError> {
         let what = format!("running {}", self.program.display());
         let mut command = Command::new(&self.program);
         command.args(arguments);
+        if is_urgent {
+            command = self.cores.urgent(&command);
+        }
         let (out, errors) = (self.folder.join("stdout"), self.folder.join("stderr"));
         let file = |path: &Path| fs::File::create(path).map_err(doing("making a file"));
         let mut child = self
@@ -238,13 +258,13 @@ struct Highwater(Base);
 
 impl Highwater {
     /// Runs a scenario: what it used, and its summary.
-    fn scenario(&self, traffic: &str) -> Result<(Ran, Value), BenchError> {
+    fn scenario(&self, traffic: &str, is_urgent: bool) -> Result<(Ran, Value), BenchError> {
         let (file, out) = (self.0.folder.join("scenario.yaml"), self.0.folder.join("run"));
         let url = &self.0.url;
         let text = format!("name: bench\ntarget: {{url: \"{url}\"}}\ntraffic:\n{traffic}");
         fs::write(&file, text).map_err(doing("writing a scenario"))?;
         let paths = [file.display().to_string(), out.display().to_string()];
-        let ran = self.0.run(&["run", &paths[0], "--out", &paths[1]])?;
+        let ran = self.0.run(&["run", &paths[0], "--out", &paths[1]], is_urgent)?;
         let summary = fs::read_to_string(out.join("summary.json")).map_err(doing("the summary"))?;
         let summary = self.0.json(&summary)?;
         Ok((ran, summary))
@@ -270,7 +290,7 @@ impl Peer for Highwater {
 
     fn saturate(&self, seconds: u32) -> Result<Saturated, BenchError> {
         let traffic = format!("  saturate: {{connections: {CONNECTIONS}, for: {seconds}s}}\n");
-        let (ran, summary) = self.scenario(&traffic)?;
+        let (ran, summary) = self.scenario(&traffic, false)?;
         self.discard()?;
         let rate = self.0.number(&summary, "/closedLoop/rate")?;
         let requests = self.0.number(&summary, "/requests/ok")?;
@@ -280,7 +300,7 @@ impl Peer for Highwater {
     fn open(&self, rate: u32, seconds: u32) -> Result<Option<Open>, BenchError> {
         let traffic =
             format!("  arrivals: constant\n  phases: [{{hold: {rate}/s, for: {seconds}s}}]\n");
-        let (ran, summary) = self.scenario(&traffic)?;
+        let (ran, summary) = self.scenario(&traffic, true)?;
         let engine_us = self.engine_us();
         self.discard()?;
         let sent = self.0.number(&summary, "/requests/sent")?;
@@ -289,8 +309,12 @@ impl Peer for Highwater {
             achieved: sent / wanted,
             cpu_us: ran.cpu_seconds * 1e6 / sent,
             engine_us,
-            lag_ms: Some(self.0.number(&summary, "/sendLagMs/p999")?),
+            lag_ms: Some([
+                self.0.number(&summary, "/sendLagMs/p50")?,
+                self.0.number(&summary, "/sendLagMs/p999")?,
+            ]),
             p99_ms: self.0.number(&summary, "/latencyMs/p99")?,
+            memory: ran.memory,
         }))
     }
 }
@@ -306,7 +330,7 @@ impl Peer for Wrk {
         let connections = CONNECTIONS.to_string();
         let span = format!("{seconds}s");
         let url = format!("{}/", self.0.url);
-        let ran = self.0.run(&["-t", "1", "-c", &connections, "-d", &span, &url])?;
+        let ran = self.0.run(&["-t", "1", "-c", &connections, "-d", &span, &url], false)?;
         let field = |line: &str| {
             let found = ran.text.lines().find_map(|one| one.trim().strip_prefix(line));
             found.and_then(|value| value.split_whitespace().next()?.parse::<f64>().ok())
@@ -324,14 +348,19 @@ impl Peer for Wrk {
 struct Oha(Base);
 
 impl Oha {
-    fn measure(&self, more: &[&str], seconds: u32) -> Result<(Ran, Value), BenchError> {
+    fn measure(
+        &self,
+        more: &[&str],
+        seconds: u32,
+        is_urgent: bool,
+    ) -> Result<(Ran, Value), BenchError> {
         let (connections, span) = (CONNECTIONS.to_string(), format!("{seconds}s"));
         let url = format!("{}/", self.0.url);
         let mut arguments = vec!["--no-tui", "--output-format", "json", "--worker-threads", "1"];
         arguments.extend(["-c", &connections, "-z", &span]);
         arguments.extend(more);
         arguments.push(&url);
-        let ran = self.0.run(&arguments)?;
+        let ran = self.0.run(&arguments, is_urgent)?;
         let found = self.0.json(&ran.text)?;
         Ok((ran, found))
     }
@@ -347,14 +376,15 @@ impl Peer for Oha {
     }
 
     fn saturate(&self, seconds: u32) -> Result<Saturated, BenchError> {
-        let (ran, found) = self.measure(&[], seconds)?;
+        let (ran, found) = self.measure(&[], seconds, false)?;
         let rate = self.rate(&found)?;
         Ok(Saturated { rate, requests: rate * f64::from(seconds), memory: ran.memory })
     }
 
     fn open(&self, rate: u32, seconds: u32) -> Result<Option<Open>, BenchError> {
         let asked = rate.to_string();
-        let (ran, found) = self.measure(&["-q", &asked, "--latency-correction"], seconds)?;
+        let more = ["-q", &asked, "--latency-correction"];
+        let (ran, found) = self.measure(&more, seconds, true)?;
         let achieved = self.rate(&found)?;
         Ok(Some(Open {
             achieved: achieved / f64::from(rate),
@@ -362,6 +392,7 @@ impl Peer for Oha {
             engine_us: None,
             lag_ms: None,
             p99_ms: self.0.number(&found, "/latencyPercentiles/p99")? * 1e3,
+            memory: ran.memory,
         }))
     }
 }

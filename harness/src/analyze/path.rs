@@ -107,6 +107,7 @@ mod tests {
             target: Default::default(),
             path,
             metrics_pipeline: highwater_model::spec::MetricsPipeline::default(),
+            nodes: None,
             simulation: highwater_model::spec::Simulation::default(),
             controller_manager: highwater_model::spec::ControllerManager::default(),
             autoscaler: None,

@@ -146,3 +146,54 @@ impl BackendError {
         move |source| Self::System { doing, source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What a backend says of a scenario with these keys: the key that it cannot do.
+    fn refused(backend: &dyn Backend, more: &Value) -> Option<String> {
+        let mut scenario = json!({"name": "a", "traffic": {"phases": [{"hold": 1, "for": "1s"}]}});
+        for (key, value) in more.as_object().expect("keys") {
+            scenario[key] = value.clone();
+        }
+        let plan = Plan::new(serde_json::from_value(scenario).expect("a scenario"));
+        match backend.check(&plan.expect("a plan")) {
+            Err(PlanError::Unsupported { path, message, .. }) => {
+                assert!(!message.is_empty());
+                Some(path)
+            }
+            Ok(()) => None,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn what_a_backend_cannot_do_is_refused_by_name() {
+        let access = kube::client::Access::default();
+        let options = kube::Options { access, namespace: "a".into(), image: "a".into() };
+        let (local, kube, sim) = (local::Local::default(), kube::Kube::new(options), sim::Sim);
+        let l7 = json!({"path": {"kind": "l7", "retry": "idempotent", "balancing": "random",
+            "passiveHealth": {"maxFails": 2}, "maxRequestsPerConnection": 9}});
+        // The scenario's keys, and which of them is refused by local, kube and sim.
+        let rows = [
+            (json!({}), [None, None, None]),
+            (l7, [None, None, None]),
+            (json!({"nodes": {"count": 2}}), [Some("nodes"), Some("nodes"), None]),
+            (json!({"simulation": {"cores": 1}}), [None, None, None]),
+            (
+                json!({"target": {"command": ["sh"]}}),
+                [None, Some("target.command"), Some("target.command")],
+            ),
+        ];
+        let backends: [&dyn Backend; 3] = [&local, &kube, &sim];
+        for (more, expected) in rows {
+            for (backend, expected) in backends.into_iter().zip(expected) {
+                let name = backend.kind().name();
+                assert_eq!(refused(backend, &more).as_deref(), expected, "{name}: {more}");
+            }
+        }
+    }
+}

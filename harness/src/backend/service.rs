@@ -1,7 +1,7 @@
 //! The bundled service's command line, the same on every backend that runs it.
 
 use highwater_model::{
-    spec::{Distribution, Misbehaviour, Path, Scenario, Service},
+    spec::{Distribution, Misbehaviour, OnCancel, Path, Scenario, Service},
     time::Nanos,
 };
 
@@ -25,6 +25,22 @@ pub(super) fn arguments(service: &Service, misbehave: &[Misbehaviour], seed: u64
     flag("seed", seed.to_string());
     if let Some(workers) = service.workers {
         flag("workers", workers.to_string());
+    }
+    if let Some(queue) = service.queue {
+        flag("queue", queue.length.to_string());
+        flag("when-full", name(&queue.full));
+    }
+    if let Some(warm_up) = service.warm_up {
+        if let Some(lasts) = warm_up.for_ {
+            flag("warm-up-for", span(lasts));
+        }
+        if let Some(requests) = warm_up.requests {
+            flag("warm-up-requests", requests.to_string());
+        }
+        flag("warm-up-factor", warm_up.factor.to_string());
+    }
+    if service.on_cancel != OnCancel::default() {
+        flag("on-cancel", name(&service.on_cancel));
     }
     if let Some(idle) = service.idle_timeout {
         flag("idle-timeout", span(idle));
@@ -78,5 +94,17 @@ fn distribution(distribution: &Distribution) -> String {
         Distribution::Uniform(low, high) => format!("uniform:{low}:{high}"),
         Distribution::Exponential { mean } => format!("exponential:{mean}"),
         Distribution::Lognormal { median, p99 } => format!("lognormal:{median}:{p99}"),
+        Distribution::Values(values) => {
+            values.iter().fold(String::from("values"), |text, value| format!("{text}:{value}"))
+        }
+        Distribution::Quantiles(quantiles) => {
+            let mut text = String::from("quantiles");
+            for (share, value) in quantiles.iter() {
+                text += &format!(":{share}={value}");
+            }
+            text
+        }
+        // The scenario was read with all of its files.
+        Distribution::File(_) => span(Nanos::ZERO),
     }
 }

@@ -3,21 +3,29 @@
 //! Same build, scenario and seed: the same record, byte for byte, on every machine. So nothing of
 //! this machine is in it.
 
+mod sending;
+
 use std::path::PathBuf;
 
 use highwater_model::{
     event::{Event, EventKind, Source},
+    load::Arrival,
     outcome::{Failure, Outcome, OutcomeGroup},
     sim::{self, Observer, SimError, State, Times},
-    spec::{Balancing, Misbehaviour, Retry, Scenario},
-    time::Timestamp,
+    spec::{Misbehaviour, Scenario},
+    time::{Nanos, Timestamp},
 };
 
+use tokio::sync::watch;
+
+use self::sending::Sending;
 use super::{Backend, BackendError, Control, Ended, Progress, service};
 use crate::{
     load::recorder::{self, Recorder},
     plan::{Plan, PlanError},
-    record::{BackendKind, EndReason, Limits, Line, Sample, Sink, WriteError, hist},
+    record::{
+        BackendKind, EndReason, Footer, Limits, Line, RunRecord, Sample, Sink, WriteError, hist,
+    },
 };
 
 /// The backend.
@@ -62,6 +70,8 @@ impl Backend for Sim {
             control,
             recorder: Recorder::default(),
             seq: 0,
+            sending: Sending::new(plan),
+            sample: None,
             failed: None,
             progress: Progress { stage: "simulating", total, ..Progress::default() },
         };
@@ -70,6 +80,7 @@ impl Backend for Sim {
         if let Some(error) = failed {
             return Err(error.into());
         }
+        notes.tell_arrivals();
         notes.flush()?;
         let ended = ended.map_err(|error| match error {
             SimError::NeverReady { within, ready, desired } => BackendError::NeverReady {
@@ -80,6 +91,23 @@ impl Backend for Sim {
         let reason = if ended.is_early { EndReason::Interrupted } else { EndReason::Completed };
         Ok(Ended { reason, end: ended.at, limits: Some(Limits::default()) })
     }
+}
+
+/// Runs a plan to its end, into memory.
+///
+/// # Errors
+/// If its target never becomes ready.
+pub fn record(plan: &Plan) -> Result<RunRecord, BackendError> {
+    let mut record = RunRecord::new(plan.header(BackendKind::Sim));
+    // Nobody interrupts it.
+    let (_keep, interrupts) = watch::channel(0);
+    let mut control = Control { interrupts, progress: &mut |_| {} };
+    let ended = Sim.run(plan, &mut record, &mut control)?;
+    let Ended { reason, end, limits } = ended;
+    let (limits, message) = (limits.unwrap_or_default(), String::new());
+    record.push(Line::Footer(Footer { end, reason, message, lines: 0, limits }));
+    record.sort();
+    Ok(record)
 }
 
 /// The first thing of a scenario that this backend cannot do.
@@ -102,16 +130,6 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
     ] {
         if is_given {
             return no(key, "it is of a real network; leave it out on sim");
-        }
-    }
-    for (key, is_given) in [
-        ("path.retry", path.retry != Retry::None),
-        ("path.balancing", path.balancing != Balancing::RoundRobin),
-        ("path.passiveHealth", path.passive_health.is_some()),
-        ("path.maxRequestsPerConnection", path.max_requests_per_connection.is_some()),
-    ] {
-        if is_given {
-            return no(key, "the model of the proxy has it not; run it on local or kube");
         }
     }
     let mut misbehaviours = service::misbehaviours(scenario);
@@ -141,6 +159,9 @@ struct Notes<'a, 'b> {
     control: &'a mut Control<'b>,
     recorder: Recorder,
     seq: u64,
+    sending: Sending,
+    /// The last of them, which is told what the arrivals were like before it is written.
+    sample: Option<Sample>,
     /// Why the record could not be written; the simulation is told to stop then.
     failed: Option<WriteError>,
     progress: Progress,
@@ -151,6 +172,21 @@ impl Notes<'_, '_> {
         if self.failed.is_none() {
             self.failed = self.sink.line(line).err();
         }
+    }
+
+    /// Writes the last sample.
+    fn tell_sample(&mut self) {
+        if let Some(sample) = self.sample.take() {
+            self.line(Line::Sample(sample));
+        }
+    }
+
+    /// Writes the last sample, which tells what the arrivals were like.
+    fn tell_arrivals(&mut self) {
+        if let Some(sample) = &mut self.sample {
+            sample.arrivals = Some(Box::new(self.sending.arrivals()));
+        }
+        self.tell_sample();
     }
 
     /// Writes what was counted since the last time.
@@ -197,8 +233,13 @@ impl Observer for Notes<'_, '_> {
         self.line(Line::Event(Event { at, seq, source, precision: None, stated, kind }));
     }
 
-    fn owed(&mut self, scheduled: Timestamp, phase: u16) {
-        self.recorder.owed(scheduled, phase);
+    fn owed(&mut self, scheduled: Timestamp, arrival: Arrival) {
+        self.recorder.owed(scheduled, arrival.phase);
+        self.sending.owed(arrival);
+    }
+
+    fn sent(&mut self, at: Timestamp, arrival: Arrival, late: Nanos) {
+        self.sending.sent(at, arrival, late);
     }
 
     fn ended(&mut self, outcome: Outcome, phase: u16, times: Times) {
@@ -217,7 +258,8 @@ impl Observer for Notes<'_, '_> {
     fn second(&mut self, state: &State) -> bool {
         self.count();
         let State { at, owed, sent, in_flight, waiting, connections, connects, .. } = *state;
-        self.line(Line::Sample(Sample {
+        self.tell_sample();
+        self.sample = Some(Sample {
             at,
             owed,
             sent,
@@ -225,8 +267,9 @@ impl Observer for Notes<'_, '_> {
             waiting,
             connections,
             connects,
+            sent_in: self.sending.take_sent_in(),
             ..Sample::default()
-        }));
+        });
         let progress = &mut self.progress;
         progress.elapsed = state.start.map_or_else(Default::default, |start| at.since(start));
         [progress.desired, progress.ready, progress.terminating] = state.replicas;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use highwater_model::{
-    hpa::{Moment, PodPhase, Readiness, Requests},
+    hpa::{self, Moment, PodPhase, Readiness, Requests},
     spec::Quantity,
     time::{Nanos, SECOND},
 };
@@ -29,6 +29,8 @@ pub(super) struct Timeline {
     pub(super) recommended: Vec<(Moment, u32)>,
     pub(super) changed: Vec<(Moment, u32, u32)>,
     pub(super) clock: Clock,
+    /// Which autoscalers have the same pods, if others have.
+    pub(super) ambiguous: Option<hpa::Ambiguous>,
     /// What a reader has to know of how it was read.
     pub(super) notes: Vec<String>,
 }

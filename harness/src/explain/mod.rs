@@ -20,6 +20,7 @@ mod manifest;
 mod metric;
 mod objects;
 mod play;
+mod rivals;
 #[cfg(test)]
 mod tests;
 pub mod text;
@@ -140,7 +141,8 @@ pub fn explain(args: &Args) -> Result<told::Explanation, ExplainError> {
 fn explain_objects(objects: &[Object], args: &Args) -> Result<told::Explanation, ExplainError> {
     let settings = settings(args)?;
     let manifest = manifest::read(chosen(objects, args)?)?;
-    let timeline = timeline::build(&manifest, objects, args.now.as_deref(), args.kubernetes)?;
+    let mut timeline = timeline::build(&manifest, objects, args.now.as_deref(), args.kubernetes)?;
+    timeline.ambiguous = rivals::find(&manifest, objects)?;
     play::play(&manifest, &timeline, play::Start { settings, is_settled: args.settled })
 }
 

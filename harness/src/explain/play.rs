@@ -137,7 +137,7 @@ impl Player<'_> {
 
     fn pass(&mut self, now: Moment, state: &State) -> Pass {
         let scale = Scale { spec: self.replicas, status: state.status.unwrap_or(self.replicas) };
-        let mut world = World::new(state, now, scale);
+        let mut world = World::new(state, self.timeline.ambiguous.as_ref(), now, scale);
         let looks: Vec<Vec<hpa::Inspected>> = (0..self.hpa.metrics().len())
             .map(|place| self.hpa.inspect(now, &mut world, place))
             .collect();
@@ -183,7 +183,8 @@ impl Player<'_> {
         if std::mem::replace(&mut self.told_settled, true) {
             return None;
         }
-        let (mut hpa, mut world) = (self.hpa.clone(), World::new(state, now, scale));
+        let (mut hpa, mut world) =
+            (self.hpa.clone(), World::new(state, self.timeline.ambiguous.as_ref(), now, scale));
         hpa.settle();
         let sync = hpa.sync(now, &mut world);
         sync.to.or(sync.from)
@@ -243,6 +244,9 @@ impl Player<'_> {
 }
 
 fn outcome(sync: &hpa::Sync) -> Outcome {
+    if matches!(sync.trouble, Some(hpa::Trouble::Ambiguous { .. })) {
+        return Outcome::Failed;
+    }
     let has_number = sync.why.as_ref().map(|why| why.normalized.is_some());
     match (sync.from, has_number, sync.to) {
         (None, ..) | (_, Some(false), _) => Outcome::Failed,

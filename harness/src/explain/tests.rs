@@ -56,8 +56,8 @@ fn golden(name: &str, found: &str) {
 type Example = (&'static str, &'static [&'static str], &'static [(u32, u32)]);
 
 /// The examples, and `spec.replicas` before and after each pass. The real controller (v1.35.4)
-/// answered so to the same cases; but for the last two, which no oracle of that release can play.
-const EXAMPLES: [Example; 9] = [
+/// answered so to the same cases; but for the last three, which no oracle of that release can play.
+const EXAMPLES: [Example; 10] = [
     ("policy", &[], &[(4, 8), (8, 8), (8, 8), (8, 8), (8, 12)]),
     ("held", &[], HELD),
     ("unready", &[], &[(4, 4)]),
@@ -67,6 +67,7 @@ const EXAMPLES: [Example; 9] = [
     ("failing", &[], &[(4, 4), (4, 7), (7, 9)]),
     ("tolerance", &["--kubernetes", "1.32"], &[(4, 5)]),
     ("cluster", &[], &[(3, 3)]),
+    ("ambiguous", &["--hpa", "web"], &[(1, 1)]),
 ];
 
 const HELD: &[(u32, u32)] = &{
@@ -89,6 +90,46 @@ fn examples_are_decided_as_the_real_controller_does_and_told_as_the_golden_files
             golden(&format!("{name}.json"), &json);
         }
     }
+}
+
+#[test]
+fn autoscalers_with_the_same_pods_are_refused_from_1_26_on_and_only_with_pods() {
+    let text = example("ambiguous");
+    let active = |text: &str, line: &[&str]| {
+        let told = explained(text, line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+        let conditions = told.passes.last().expect("a pass").conditions.clone();
+        let active = conditions.into_iter().find(|one| one.kind == "ScalingActive");
+        active.map(|one| (one.reason, one.message)).expect("a condition")
+    };
+    for hpa in ["web", "by-queue"] {
+        let (reason, message) = active(&text, &["--hpa", hpa]);
+        assert_eq!(reason, "AmbiguousSelector");
+        assert_eq!(
+            message,
+            "pods by selector app=web,tier=front are controlled by multiple HPAs: \
+             [shop/by-queue shop/web]"
+        );
+    }
+    let rows = [
+        (text.clone(), &["--hpa", "web", "--kubernetes", "1.25"][..], "of an older release"),
+        (text.clone(), &["--hpa", "other"], "has its own pods"),
+        (
+            text.replace("name: by-queue, namespace: shop", "name: by-queue, namespace: b"),
+            &["--hpa", "web"],
+            "elsewhere",
+        ),
+    ];
+    for (text, line, why) in rows {
+        assert_ne!(active(&text, line).0, "AmbiguousSelector", "{why}");
+    }
+    // A pod that both select makes two Deployments' autoscalers rivals.
+    let shared = text.replace("labels: {app: other}}", "labels: {app: other, tier: x}}");
+    let shared = shared.replace(
+        "selector: {matchLabels: {tier: front, app: web}}",
+        "selector: {matchLabels: {tier: x}}",
+    );
+    let told = active(&shared, &["--hpa", "other"]).1;
+    assert!(told.ends_with("[shop/by-queue shop/other shop/web]"), "{told}");
 }
 
 #[test]

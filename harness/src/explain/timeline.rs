@@ -89,7 +89,8 @@ fn snapshot(
     }
     let states = vec![state];
     let (recommended, changed) = (Vec::new(), Vec::new());
-    Ok(Timeline { states, until: None, recommended, changed, clock, notes })
+    let ambiguous = None;
+    Ok(Timeline { states, until: None, recommended, changed, clock, ambiguous, notes })
 }
 
 /// The states that someone wrote down.
@@ -142,7 +143,7 @@ fn written(
     let ago = |span: Nanos| start.minus(span);
     let recommended = given.recommended.iter().map(|one| (ago(one.ago), one.replicas)).collect();
     let changed = given.changed.iter().map(|one| (ago(one.ago), one.from, one.to)).collect();
-    Ok(Timeline { states, until, recommended, changed, clock, notes })
+    Ok(Timeline { states, until, recommended, changed, clock, ambiguous: None, notes })
 }
 
 /// `spec.replicas` of the scaled object that stands beside the autoscaler.

@@ -87,7 +87,7 @@ pub enum Outcome {
     Bounded,
     /// It does nothing: the target was set to zero.
     Paused,
-    /// Its metrics give no number, or the scale could not be read.
+    /// Its metrics give no number, or the scale could not be read, or others have the same pods.
     Failed,
 }
 

@@ -1,7 +1,7 @@
 //! A state as what a pass reads and writes.
 
 use highwater_model::{
-    hpa::{self, Moment, Requests, Sample, Scale},
+    hpa::{self, Ambiguous, Moment, Requests, Sample, Scale},
     spec::{MetricIdentifier, ObjectReference},
 };
 
@@ -13,6 +13,7 @@ const SCALE: &str = "scale";
 /// What one pass sees.
 pub(super) struct World<'a> {
     state: &'a State,
+    ambiguous: Option<&'a Ambiguous>,
     now: Moment,
     scale: Scale,
     pods: Vec<hpa::Pod<'a>>,
@@ -20,7 +21,12 @@ pub(super) struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    pub(super) fn new(state: &'a State, now: Moment, scale: Scale) -> Self {
+    pub(super) fn new(
+        state: &'a State,
+        ambiguous: Option<&'a Ambiguous>,
+        now: Moment,
+        scale: Scale,
+    ) -> Self {
         let pods = state.pods.iter().enumerate().map(|(place, pod)| hpa::Pod {
             id: place as u32,
             name: &pod.name,
@@ -31,7 +37,7 @@ impl<'a> World<'a> {
             requests: &pod.requests,
             whole: pod.whole.as_ref(),
         });
-        Self { state, now, scale, pods: pods.collect(), written: None }
+        Self { state, ambiguous, now, scale, pods: pods.collect(), written: None }
     }
 
     fn fails(&self, metric: &str) -> Result<(), String> {
@@ -74,6 +80,10 @@ impl hpa::World for World<'_> {
 
     fn pods(&self) -> &[hpa::Pod<'_>] {
         &self.pods
+    }
+
+    fn ambiguous(&self) -> Option<Ambiguous> {
+        self.ambiguous.cloned()
     }
 
     fn resource(

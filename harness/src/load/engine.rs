@@ -26,7 +26,7 @@ use self::closed::Closed;
 use super::{
     Config, Control, Route, Second, Update,
     connection::{Conn, State},
-    poll::Poller,
+    poll::{ALARMS, Poller},
     recorder::Recorder,
 };
 use crate::{
@@ -77,8 +77,10 @@ pub struct Engine {
     recorder: Recorder,
     kind_stream: Stream,
     endpoint_stream: Stream,
-    next: Option<Arrival>,
-    /// In place of `next` where the traffic is a closed loop.
+    /// The next arrivals, in order, each with its alarm set; none once nothing more is owed.
+    ahead: VecDeque<Arrival>,
+    owes: bool,
+    /// In place of `ahead` where the traffic is a closed loop.
     closed: Option<Closed>,
     slots: Vec<Option<Conn>>,
     free: Vec<usize>,
@@ -134,7 +136,8 @@ impl Engine {
             orders,
             news,
             recorder: Recorder::default(),
-            next: None,
+            ahead: VecDeque::new(),
+            owes: true,
             closed,
             slots: Vec::new(),
             free: Vec::new(),
@@ -149,7 +152,8 @@ impl Engine {
             scratch: Vec::new(),
             buffer: vec![0; READ_BYTES].into(),
         };
-        engine.next = engine.next_arrival();
+        engine.recorder.warm();
+        engine.look_ahead(Timestamp::ZERO);
         engine
     }
 
@@ -189,7 +193,7 @@ impl Engine {
     }
 
     fn has_ended(&self, now: Timestamp) -> bool {
-        self.next.is_none()
+        self.ahead.is_empty()
             && self.closed.as_ref().is_none_or(|closed| closed.has_ended(now))
             && self.in_flight == 0
             && self.waiting.is_empty()
@@ -204,9 +208,22 @@ impl Engine {
         let _ = self.news.send(update);
     }
 
-    fn next_arrival(&mut self) -> Option<Arrival> {
+    /// Looks up arrivals until as many are known as there are alarms.
+    fn look_ahead(&mut self, now: Timestamp) {
         let share = self.config.share;
-        self.config.schedule.by_ref().find(|arrival| share.owns(arrival.number))
+        while self.owes && self.ahead.len() < ALARMS {
+            let next = self.config.schedule.by_ref().find(|arrival| share.owns(arrival.number));
+            let Some(arrival) = next else {
+                self.owes = false;
+                return;
+            };
+            let at = self.config.start + arrival.at;
+            // What is due already is sent before the next wait.
+            if at > now {
+                self.poller.alarm(self.config.clock.mono_ns(at));
+            }
+            self.ahead.push_back(arrival);
+        }
     }
 
     fn take_orders(&mut self) {
@@ -223,7 +240,8 @@ impl Engine {
     }
 
     fn stop(&mut self) {
-        self.next = None;
+        self.ahead.clear();
+        self.owes = false;
         self.closed = None;
         for waiting in std::mem::take(&mut self.waiting) {
             self.recorder.unsent(Outcome::UnsentAborted, waiting.phase, waiting.scheduled);
@@ -231,7 +249,7 @@ impl Engine {
     }
 
     fn next_wake(&self, now: Timestamp) -> Timestamp {
-        let due = self.next.map(|arrival| self.config.start + arrival.at);
+        let due = self.ahead.front().map(|arrival| self.config.start + arrival.at);
         let deadlines =
             self.deadlines.iter().filter_map(|queue| queue.front()).map(|deadline| deadline.at);
         let waiting = self.waiting.front().map(|waiting| self.waits_until(waiting));

@@ -2,6 +2,12 @@
 //!
 //! On Linux this is epoll with `epoll_pwait2` (5.11 and later); elsewhere poll(2), which costs
 //! time in the number of connections and waits in whole milliseconds.
+//!
+//! Alarms are instants that are known ahead and end a wait. To have one set before it is the next
+//! is what makes them cheap: the kernel programs the processor's timer for whoever is next while it
+//! handles the one before. A wait's own time-out is set anew each time, and where the next timer of
+//! all is set, the processor's is written, which in a virtual machine leaves the machine (5 to 9 µs
+//! on the one of docs/performance.md).
 
 use std::{io, io::Write as _, net::TcpStream, os::unix::net::UnixStream, time::Duration};
 
@@ -23,6 +29,11 @@ pub(super) struct Ready {
 
 /// The slot of the waker's own socket.
 const WAKER: usize = usize::MAX;
+/// The slot of all alarms; all other slots are below.
+const ALARM: usize = usize::MAX - 1;
+
+/// How many alarms may be set at a time; one more takes the place of the oldest.
+pub(super) const ALARMS: usize = 4;
 
 /// A set of sockets to wait for.
 #[derive(Debug)]
@@ -40,6 +51,12 @@ impl Waker {
     pub(super) fn wake(&self) {
         // A full pipe wakes as well, and a closed one means that nobody waits any more.
         let _ = (&self.0).write(&[1]);
+    }
+
+    /// Another handle of its stream, which ends when the poller is gone.
+    #[cfg(test)]
+    pub(super) fn stream(&self) -> io::Result<UnixStream> {
+        self.0.try_clone()
     }
 }
 
@@ -73,12 +90,22 @@ impl Poller {
         self.set.remove(socket);
     }
 
-    /// Waits until something is ready, the time is over, or the waker was used.
+    /// Ends the wait under way at `mono_ns` of the monotonic clock, if one is; only on Linux, and
+    /// possibly not at all, so a wait needs a time-out as well.
+    pub(super) fn alarm(&mut self, mono_ns: u64) {
+        self.set.alarm(mono_ns);
+    }
+
+    /// Waits until something is ready, the time is over, an alarm goes off, or the waker was used.
     pub(super) fn wait(&mut self, time: Duration, ready: &mut Vec<Ready>) -> io::Result<()> {
         ready.clear();
         self.set.wait(time, ready)?;
-        if ready.iter().any(|event| event.slot == WAKER) {
-            ready.retain(|event| event.slot != WAKER);
+        let mut is_woken = false;
+        ready.retain(|event| {
+            is_woken |= event.slot == WAKER;
+            event.slot < ALARM
+        });
+        if is_woken {
             let mut bytes = [0; 64];
             while matches!(io::Read::read(&mut self.woken, &mut bytes), Ok(n) if n == bytes.len()) {
             }
@@ -96,9 +123,15 @@ mod epoll {
         time::Duration,
     };
 
-    use rustix::event::{Timespec, epoll};
+    use rustix::{
+        event::{Timespec, epoll},
+        time::{
+            Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create,
+            timerfd_settime,
+        },
+    };
 
-    use super::Ready;
+    use super::{ALARM, ALARMS, Ready};
 
     /// Sockets that are told of at once.
     const EVENTS: usize = 512;
@@ -106,6 +139,17 @@ mod epoll {
     #[derive(Debug)]
     pub(super) struct Set {
         epoll: OwnedFd,
+        alarms: [OwnedFd; ALARMS],
+        oldest: usize,
+    }
+
+    fn timer(epoll: &OwnedFd) -> io::Result<OwnedFd> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        // By edges, so that it need not be read: to set it again forgets that it went off.
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(epoll, &timer, epoll::EventData::new_u64(ALARM as u64), flags)?;
+        Ok(timer)
     }
 
     fn flags(is_writing: bool) -> epoll::EventFlags {
@@ -116,7 +160,22 @@ mod epoll {
     impl Set {
         pub(super) fn new() -> io::Result<Self> {
             let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-            Ok(Self { epoll })
+            let alarms = [timer(&epoll)?, timer(&epoll)?, timer(&epoll)?, timer(&epoll)?];
+            Ok(Self { epoll, alarms, oldest: 0 })
+        }
+
+        pub(super) fn alarm(&mut self, mono_ns: u64) {
+            let alarm = &self.alarms[self.oldest];
+            self.oldest = (self.oldest + 1) % ALARMS;
+            let it_value = Timespec {
+                tv_sec: i64::try_from(mono_ns / 1_000_000_000).unwrap_or(i64::MAX),
+                // Zero would stop the timer.
+                tv_nsec: (mono_ns % 1_000_000_000).max(1) as _,
+            };
+            let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let time = Itimerspec { it_interval, it_value };
+            // It fails for times that are none, and then the time-out of the wait stands.
+            let _ = timerfd_settime(alarm, TimerfdTimerFlags::ABSTIME, &time);
         }
 
         pub(super) fn add(
@@ -192,6 +251,9 @@ mod fallback {
         pub(super) fn new() -> io::Result<Self> {
             Ok(Self(BTreeMap::new()))
         }
+
+        #[expect(clippy::unused_self, reason = "epoll's twin has alarms")]
+        pub(super) fn alarm(&mut self, _: u64) {}
 
         pub(super) fn add(
             &mut self,
@@ -271,6 +333,8 @@ mod tests {
                 let (client, mut server) = pair();
                 let mut set = <$set>::new().expect("a set");
                 set.add(&client, 7, true).expect("adds");
+                // Centuries away.
+                set.alarm(u64::MAX);
                 let mut ready = Vec::new();
                 set.wait(LONG, &mut ready).expect("waits");
                 assert_eq!(ready, [Ready { slot: 7, readable: false, writable: true }]);
@@ -301,6 +365,29 @@ mod tests {
 
     works!(epoll_tells_what_is_ready, Set);
     works!(the_fallback_tells_what_is_ready, fallback::Set);
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn alarms_end_waits_one_by_one_and_are_not_told_of() {
+        let (mut poller, _waker) = Poller::new().expect("a poller");
+        let mut ready = Vec::new();
+        // More than there are timers, each a while after the one before.
+        for _ in 0..2 * ALARMS {
+            let at = crate::clock::mono_ns() + 2_000_000;
+            poller.alarm(at);
+            poller.wait(LONG, &mut ready).expect("waits");
+            assert!(crate::clock::mono_ns() >= at, "not before its time");
+            assert_eq!(ready, []);
+            poller.wait(Duration::from_micros(100), &mut ready).expect("waits");
+        }
+        // All at a time, the last of which counts.
+        let at = crate::clock::mono_ns() + 20_000_000;
+        for number in 0..ALARMS as u64 {
+            poller.alarm(at + number);
+        }
+        poller.wait(LONG, &mut ready).expect("waits");
+        assert!(crate::clock::mono_ns() >= at && ready.is_empty());
+    }
 
     #[test]
     fn a_waker_ends_a_wait_and_is_not_told_of() {

@@ -80,15 +80,31 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
 /// # Errors
 /// As [`start`].
 pub fn start_on(config: Config, threads: u32) -> Result<Handle, StartError> {
+    start_with(&config, threads.max(1), poll::Poller::new)
+}
+
+/// As [`start_on`], with pollers by `poller`. Either all threads begin, once all are there, or none
+/// does.
+fn start_with(
+    config: &Config,
+    threads: u32,
+    mut poller: impl FnMut() -> std::io::Result<(poll::Poller, poll::Waker)>,
+) -> Result<Handle, StartError> {
     let (news, updates) = mpsc::unbounded_channel();
-    let running = Arc::new(AtomicU32::new(threads.max(1)));
+    let running = Arc::new(AtomicU32::new(threads));
     let mut handle = Handle { parts: Vec::new(), updates };
-    for share in Share::all(threads.max(1)) {
-        let (poller, waker) = poll::Poller::new()?;
+    let mut gates = Vec::new();
+    let mut add = |handle: &mut Handle, share: Share| {
+        let (poller, waker) = poller()?;
         let (control, orders) = std::sync::mpsc::channel();
-        let engine = Engine::new(part(&config, share), share.index, poller, orders, news.clone());
+        let engine = Engine::new(part(config, share), share.index, poller, orders, news.clone());
+        let (gate, may_begin) = std::sync::mpsc::sync_channel(1);
         let (running, news) = (running.clone(), news.clone());
         let thread = std::thread::Builder::new().name("load".into()).spawn(move || {
+            if may_begin.recv().is_err() {
+                // Another thread could not be made.
+                return;
+            }
             let is_whole = engine.run();
             // Whoever is last has told its news after all others.
             if is_whole && running.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -96,7 +112,20 @@ pub fn start_on(config: Config, threads: u32) -> Result<Handle, StartError> {
                 let _ = news.send(Update::Finished);
             }
         })?;
+        gates.push(gate);
         handle.parts.push(Part { control, waker, thread });
+        Ok(())
+    };
+    let made: Result<(), StartError> =
+        Share::all(threads).try_for_each(|share| add(&mut handle, share));
+    if let Err(error) = made {
+        drop(gates);
+        handle.join();
+        return Err(error);
+    }
+    for gate in gates {
+        // Its thread waits for this.
+        let _ = gate.send(());
     }
     Ok(handle)
 }
@@ -117,6 +146,53 @@ fn part(config: &Config, share: Share) -> Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read as _;
+
+    use highwater_model::load::Schedule;
+
+    use crate::{
+        clock::RunClock,
+        load::{Route, request},
+    };
+
+    /// An hour of requests to nobody.
+    fn endless() -> Config {
+        let text = r#"{"arrivals":"constant","phases":[{"hold":"100/s","for":"3600s"}]}"#;
+        let traffic: Traffic = serde_json::from_str(text).expect("traffic");
+        let clock = RunClock::start();
+        let profile = Profile::new(&traffic).expect("shapes");
+        Config {
+            clock,
+            start: clock.now(),
+            schedule: Schedule::new(profile, traffic.arrivals, 1),
+            share: Share::WHOLE,
+            kinds: request::compile(&traffic, "/", "test"),
+            traffic,
+            route: Route::Endpoints { clients: 1 },
+            proxy_clock: clock,
+            seed: 1,
+        }
+    }
+
+    #[test]
+    fn a_start_that_fails_leaves_no_thread_behind() {
+        for fails_at in 0..3 {
+            let mut streams = Vec::new();
+            let started = start_with(&endless(), 3, || {
+                if streams.len() == fails_at {
+                    return Err(std::io::ErrorKind::OutOfMemory.into());
+                }
+                let (poller, waker) = poll::Poller::new()?;
+                streams.push(waker.stream()?);
+                Ok((poller, waker))
+            });
+            assert!(started.is_err(), "at {fails_at}");
+            for mut stream in streams {
+                // The end of the stream: whoever had its other end, an engine, is gone.
+                assert_eq!(stream.read(&mut [0]).ok(), Some(0), "at {fails_at}");
+            }
+        }
+    }
 
     #[test]
     fn a_thread_is_added_for_each_rate_that_one_cannot_keep() {

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use highwater_model::outcome::HopError;
+use highwater_model::{outcome::HopError, proxy};
 use hyper::StatusCode;
 use rustix::io::Errno;
 
@@ -60,21 +60,9 @@ pub(super) fn body_error(witness: &Witness) -> HopError {
     }
 }
 
-/// The status that nginx answers with (facts 4.2); 408 where the client was too slow to be sent
-/// on.
+/// The status of an answer of our own.
 pub(super) fn status(error: HopError) -> StatusCode {
-    match error {
-        HopError::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
-        HopError::ConnectTimeout | HopError::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        HopError::ClientGone => StatusCode::REQUEST_TIMEOUT,
-        HopError::ConnectRefused
-        | HopError::ConnectUnreachable
-        | HopError::ConnectOther
-        | HopError::Reset
-        | HopError::Eof
-        | HopError::Truncated
-        | HopError::BadResponse => StatusCode::BAD_GATEWAY,
-    }
+    StatusCode::from_u16(proxy::status(error)).expect("it is one of those that there are")
 }
 
 fn errno(code: Option<i32>) -> Option<Errno> {

@@ -2,7 +2,10 @@
 
 use std::{convert::Infallible, rc::Rc};
 
-use highwater_model::outcome::HopError;
+use highwater_model::{
+    outcome::HopError,
+    proxy::retry::{Failed, Stage, may_repeat, may_retry},
+};
 use hyper::{
     HeaderMap, Request, Response, StatusCode, Version,
     body::{Body, Bytes, Incoming},
@@ -18,7 +21,6 @@ use super::{
     header::{self, UpstreamInfo},
     mono_ns,
     report::add,
-    retry::{self, Failed, Stage, may_repeat},
     rewrite::{self, Outgoing},
     upload::Upload,
     upstream::{Opening, Upstream, connect},
@@ -71,8 +73,7 @@ async fn tries(
     let worker = &downstream.worker;
     let Config { retry, retries, .. } = worker.shared.config;
     let (head, incoming) = request.into_parts();
-    let method = head.method.clone();
-    let repeats = retries > 0 && may_repeat(retry, &method);
+    let repeats = retries > 0 && may_repeat(retry, head.method.as_str());
     let mut asked = Asked {
         has_body: !incoming.is_end_stream(),
         upload: Upload::new(incoming, repeats),
@@ -95,10 +96,10 @@ async fn tries(
         };
         exchange.info.error = Some(failed.error);
         worker.failed(&endpoint, failed.error);
-        let may_retry = tried.len() < retries as usize
-            && retry::may_retry(retry, &method, failed, asked.upload.can_repeat());
+        let can_repeat = repeats && asked.upload.can_repeat();
+        let is_retried = tried.len() < retries as usize && may_retry(retry, failed, can_repeat);
         tried.push(endpoint);
-        next = if may_retry { worker.pick(&tried) } else { None };
+        next = if is_retried { worker.pick(&tried) } else { None };
         if next.is_none() {
             return Err(failed.error);
         }

@@ -3,20 +3,18 @@
 //! A process of its own between the load engine and the pods, or a part of one that has its views
 //! from elsewhere ([`serve_within`]). It has N workers, and each knows
 //! the endpoints only from the views it was sent, keeps its own connections to them and has its
-//! own place in the round. It never resends a request, and every response says what was met on
-//! the way to the pod ([`header`]).
+//! own place in the round. What it decides stands in [`highwater_model::proxy`], where the simulator
+//! asks, too. Every response says what was met on the way to the pod ([`header`]).
 //!
 //! Stages of a request: `server` accepts and deals the connection to a worker → `downstream`
-//! reads the request → `forward` picks an endpoint of the `worker`'s view (`balance`, `health`), takes
-//! or opens a connection (`upstream`) and decides whether to try again (`retry`) → `body` streams
-//! the answer back. `witness` sees what the
-//! socket towards the pod shows and `classify` names it. [`protocol`] is what the harness and
+//! reads the request → `forward` picks an endpoint of the `worker`'s view, takes or opens a connection
+//! (`upstream`) and tries again where that was asked for → `body` streams the answer back. `witness`
+//! sees what the socket towards the pod shows and `classify` names it. [`protocol`] is what the harness and
 //! the proxy say to each other; `report` is how the proxy says it.
 //!
 //! *Source*: `lifecycle-semantics.md` 4.1 (what sockets show) and 4.2, column nginx (what a proxy
 //! makes of it).
 
-mod balance;
 mod body;
 mod classify;
 mod control;
@@ -24,10 +22,8 @@ mod downstream;
 mod event;
 mod forward;
 pub mod header;
-mod health;
 pub mod protocol;
 mod report;
-mod retry;
 mod rewrite;
 mod server;
 mod upload;
@@ -41,6 +37,7 @@ pub(crate) mod tests;
 use std::{net::SocketAddr, num::NonZeroU32, process::ExitCode, time::Duration};
 
 use highwater_model::{
+    proxy::{IDLE_MAX, health::Limits},
     spec::{Balancing, Retry, validate::RETRIES_MAX},
     time::Nanos,
 };
@@ -74,7 +71,7 @@ pub struct Args {
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub keep_alive: bool,
     /// How many idle connections to pods a worker keeps (320 in ingress-nginx).
-    #[arg(long, default_value_t = 320)]
+    #[arg(long, default_value_t = IDLE_MAX)]
     pub max_idle: usize,
     /// After how many requests a connection to a pod is closed; 0 is never.
     #[arg(long, default_value_t = 0)]
@@ -131,7 +128,7 @@ pub struct Config {
     /// See [`Args::retries`].
     pub retries: u32,
     /// When an endpoint is passed over; never if `None`.
-    passive_health: Option<health::Limits>,
+    passive_health: Option<Limits>,
     /// How long a client may take for the head of a request, between two pieces of its body, and
     /// to take the next piece of the response. 60 s as in nginx (`client_header_timeout`,
     /// `client_body_timeout`, `send_timeout`).
@@ -166,10 +163,8 @@ impl From<&Args> for Config {
             balance_seed: args.balance_seed,
             retry: args.retry,
             retries: args.retries.min(RETRIES_MAX),
-            passive_health: (args.max_fails > 0).then_some(health::Limits {
-                max_fails: args.max_fails,
-                fail_timeout: args.fail_timeout.0,
-            }),
+            passive_health: (args.max_fails > 0)
+                .then_some(Limits { max_fails: args.max_fails, fail_timeout: args.fail_timeout.0 }),
             client_timeout: CLIENT_TIMEOUT,
             stop_timeout: STOP_TIMEOUT,
         }

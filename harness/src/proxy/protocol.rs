@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use highwater_model::outcome::HopError;
+use highwater_model::{
+    outcome::HopError,
+    proxy::telling::{GROUPS_MAX, ONE_BY_ONE},
+};
 use serde::{Deserialize, Serialize};
 
 use super::header::UpstreamInfo;
@@ -129,10 +132,10 @@ pub enum Report {
 /// Bound on [`Report::ClientGone`] per second.
 pub const CLIENT_GONE_PER_SECOND: u32 = 1_000;
 /// Bound on [`Report::Retried`] one by one, per second.
-pub const RETRIED_PER_SECOND: u32 = 1_000;
+pub const RETRIED_PER_SECOND: u32 = ONE_BY_ONE;
 /// Bound on [`Report::Retried`] that count several, per second. They differ in worker, pod, error,
 /// place among the attempts, and whether the connection had served.
-pub const RETRIED_GROUPS_MAX: usize = 1_000;
+pub const RETRIED_GROUPS_MAX: usize = GROUPS_MAX;
 
 /// Totals since the start of the proxy, and what is open now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

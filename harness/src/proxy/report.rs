@@ -8,7 +8,10 @@ use std::{
     rc::Rc,
 };
 
-use highwater_model::outcome::HopError;
+use highwater_model::{
+    outcome::HopError,
+    proxy::telling::{Alike, Telling, Told},
+};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     sync::mpsc,
@@ -32,18 +35,12 @@ pub(super) struct Reporter {
     /// [`Report::ClientGone`] in this second.
     client_gone: Cell<u32>,
     /// [`Report::Retried`] in this second.
-    retried: Cell<u32>,
-    /// Those that are counted together, by what they agree in.
-    retried_alike: RefCell<BTreeMap<Alike, (u64, UpstreamInfo)>>,
+    retried: RefCell<Telling<Option<String>, UpstreamInfo>>,
     /// Reports left out and not yet told.
     dropped: Cell<u64>,
     /// What is counted.
     pub(super) counters: Counters,
 }
-
-/// What attempts agree in that are counted together: worker, pod, error, place among the attempts,
-/// whether the connection had served, and whether the request was rescued.
-type Alike = (u32, Option<String>, Option<HopError>, u32, bool, bool);
 
 /// See [`Stats`].
 #[derive(Default)]
@@ -74,8 +71,7 @@ impl Reporter {
         Rc::new(Self {
             queue: RefCell::new(Some(queue)),
             client_gone: Cell::new(0),
-            retried: Cell::new(0),
-            retried_alike: RefCell::default(),
+            retried: RefCell::default(),
             dropped: Cell::new(0),
             counters: Counters::default(),
         })
@@ -128,29 +124,28 @@ impl Reporter {
     /// Queues an attempt that a client does not see; past the bound per second it is counted with
     /// others like it.
     pub(super) fn retried(&self, request_id: Option<u64>, rescued: bool, info: UpstreamInfo) {
-        if self.retried.get() < RETRIED_PER_SECOND {
-            self.retried.set(self.retried.get() + 1);
-            self.send(Report::Retried { n: 1, request_id, rescued, info });
-            return;
-        }
-        let has_served = info.connection.is_some_and(|connection| connection.served > 0);
-        let key = (info.worker, info.pod.clone(), info.error, info.tries, has_served, rescued);
-        let mut alike = self.retried_alike.borrow_mut();
-        if let Some((n, _)) = alike.get_mut(&key) {
-            *n += 1;
-        } else if alike.len() < RETRIED_GROUPS_MAX {
-            alike.insert(key, (1, info));
-        } else {
-            self.dropped.set(self.dropped.get() + 1);
+        let key = Alike {
+            worker: info.worker,
+            pod: info.pod.clone(),
+            error: info.error,
+            tries: info.tries,
+            has_served: info.connection.is_some_and(|connection| connection.served > 0),
+            rescued,
+        };
+        let told = self.retried.borrow_mut().add(key, info);
+        match told {
+            Told::Alone(info) => self.send(Report::Retried { n: 1, request_id, rescued, info }),
+            Told::Counted => {}
+            Told::Dropped => self.dropped.set(self.dropped.get() + 1),
         }
     }
 
     /// What is due once a second: the counts, and how many reports were left out.
     pub(super) fn tick(&self) {
         self.client_gone.set(0);
-        self.retried.set(0);
-        for ((.., rescued), (n, info)) in self.retried_alike.take() {
-            self.send(Report::Retried { n, request_id: None, rescued, info });
+        let counted = self.retried.borrow_mut().end_second();
+        for (key, n, info) in counted {
+            self.send(Report::Retried { n, request_id: None, rescued: key.rescued, info });
         }
         let dropped = self.dropped.take();
         if dropped > 0 {

@@ -6,14 +6,17 @@ use std::{
     rc::Rc,
 };
 
-use highwater_model::outcome::HopError;
+use highwater_model::{
+    outcome::HopError,
+    proxy::{
+        balance::{Balancer, Candidate},
+        health::{Health, is_the_pods},
+    },
+};
 use hyper::client::conn::http1;
 
 use super::{
-    Config,
-    balance::{Balancer, Candidate},
-    health::{Health, is_the_pods},
-    mono_ns,
+    Config, mono_ns,
     protocol::{EndpointAddress, Report},
     report::Reporter,
     upstream::{HEAD_BYTES_MAX, Upstream},
@@ -172,7 +175,6 @@ impl Worker {
     /// that are gone are closed.
     pub(super) fn apply(&self, endpoints: Vec<EndpointAddress>) {
         let old = self.view.take();
-        let turn = self.balancer.borrow().next.checked_rem(old.len());
         let mut known: BTreeMap<&EndpointAddress, &Rc<Endpoint>> =
             old.iter().map(|endpoint| (&endpoint.at, endpoint)).collect();
         let mut missing: BTreeSet<EndpointAddress> = endpoints.iter().cloned().collect();
@@ -184,11 +186,8 @@ impl Worker {
                 None => Endpoint::new(at),
             })
             .collect();
-        if let Some(turn) = turn {
-            let mut round = old.iter().cycle().skip(turn).take(old.len());
-            let place = round.find_map(|due| new.iter().position(|kept| Rc::ptr_eq(kept, due)));
-            self.balancer.borrow_mut().next = place.unwrap_or(0);
-        }
+        let moved = |place: usize| new.iter().position(|kept| Rc::ptr_eq(kept, &old[place]));
+        self.balancer.borrow_mut().view_changed(old.len(), moved);
         for gone in known.into_values() {
             self.remove(gone);
         }

@@ -158,6 +158,13 @@ fn relation(root: &tree::Node, problem: validate::Problem) -> Fault {
     }
 }
 
+/// A scenario as a file that says the same, in block style.
+pub fn to_yaml(scenario: &Scenario) -> String {
+    let json = serde_json::to_string(scenario).expect("a scenario holds only what JSON can say");
+    let root = tree::parse(&json).expect("JSON is YAML, and a scenario is no longer than its file");
+    scalar::to_yaml(&root)
+}
+
 /// The JSON Schema (draft 2020-12) of scenario files; the same value on every call.
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();

@@ -19,13 +19,14 @@ use super::{
     controllers::{Controllers, Turn, Write},
     deployment::{Change, Shrink, Wanted},
     endpoints::{Slice, View},
+    nodes::{News, Nodes},
     pod::{Draws, Identity, Pod, Relist, Report},
     whole_second,
 };
 use crate::{
     event::{DeleteReason, EventKind, Source},
     rng::Stream,
-    spec::{PodTemplate, Probe},
+    spec::{self, PodTemplate, Probe},
     time::{Nanos, Timestamp},
 };
 
@@ -34,6 +35,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Controllers,
+    Nodes,
     Pod(u32),
     Slice,
     View(u32),
@@ -43,7 +45,7 @@ enum Part {
 ///
 /// *Behaviour*: nothing exists before the first [`Cluster::advance`]. Every call does all that its
 /// input causes at that instant; what takes time becomes due later. Parts that are due at one
-/// instant fire in a fixed order: controllers, pods by number, EndpointSlice, consumers by number.
+/// instant fire in a fixed order: controllers, nodes, pods by number, EndpointSlice, consumers by number.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     seed: u64,
@@ -60,6 +62,10 @@ pub struct Cluster {
     names: Vec<String>,
     slice: Slice,
     views: Vec<View>,
+    /// `None` if there is always room.
+    nodes: Option<Nodes>,
+    /// What the nodes told and nobody has acted upon yet.
+    news: Vec<News>,
     /// Numbers of probes used so far.
     probes: u64,
     wakes: BTreeSet<(Timestamp, Part)>,
@@ -91,6 +97,8 @@ impl Cluster {
             slice: Slice::new(timing.endpoints_delay.clone(), seed),
             timing,
             views,
+            nodes: None,
+            news: Vec::new(),
             probes: 0,
             wakes: BTreeSet::from([(Timestamp::ZERO, Part::Controllers)]),
             planned: BTreeMap::from([(Part::Controllers, Timestamp::ZERO)]),
@@ -99,6 +107,13 @@ impl Cluster {
             is_torn_down: false,
             has_begun: false,
         }
+    }
+
+    /// The same with nodes that have bounds. Called before the first [`Cluster::advance`].
+    #[must_use]
+    pub fn with_nodes(mut self, nodes: &spec::Nodes) -> Self {
+        self.nodes = Some(Nodes::new(nodes, &self.template.resources, self.seed));
+        self
     }
 
     /// When something is due, if nothing happens before.
@@ -136,6 +151,12 @@ impl Cluster {
                 self.controllers.fire(now);
                 self.settle(now, effects);
             }
+            Part::Nodes => {
+                if let Some(nodes) = &mut self.nodes {
+                    nodes.fire(now, &mut self.news);
+                }
+                self.settle(now, effects);
+            }
             Part::Pod(number) => {
                 if let Some(pod) = self.pods.get_mut(&number) {
                     pod.fire(now, &mut self.probes, effects);
@@ -151,6 +172,7 @@ impl Cluster {
     fn plan(&mut self, part: Part) {
         let next = match part {
             Part::Controllers => self.controllers.next_deadline(),
+            Part::Nodes => self.nodes.as_ref().and_then(Nodes::next_deadline),
             Part::Pod(pod) => self.pods.get(&pod).and_then(Pod::next_deadline),
             Part::Slice => self.slice.next_deadline(),
             Part::View(consumer) => self.view(consumer).next_deadline(),
@@ -185,9 +207,7 @@ impl Cluster {
             self.controllers.update(now, number, |known| report_to(known, report, now));
         }
         if pod.is_gone() {
-            self.pods.remove(&number);
-            self.reports.remove(&number);
-            self.times.remove(&number);
+            self.forget(number);
         }
         self.plan(Part::Pod(number));
         self.settle(now, effects);
@@ -201,7 +221,7 @@ impl Cluster {
         loop {
             let mut writes = Vec::new();
             self.controllers.settle(now, &mut uid, &mut writes);
-            if writes.is_empty() {
+            if writes.is_empty() && !self.take_news(now, effects) {
                 break;
             }
             for write in writes {
@@ -209,6 +229,7 @@ impl Cluster {
             }
         }
         self.plan(Part::Controllers);
+        self.plan(Part::Nodes);
         self.note_rollout(effects);
         let entries = self.entries();
         self.slice.see(now, &entries);
@@ -247,9 +268,63 @@ impl Cluster {
         let identity = Identity { pod, name: name.clone(), revision };
         self.names.push(name);
         let template = Arc::clone(&self.template);
-        let machine = Pod::new(now, identity, template, draws, self.relist);
+        let mut machine = Pod::new(now, identity, template, draws, self.relist);
+        if let Some(nodes) = &mut self.nodes {
+            machine.await_node();
+            nodes.wake(now);
+            nodes.add(pod, &mut self.news);
+        }
         self.pods.insert(pod, machine);
         self.plan(Part::Pod(pod));
+    }
+
+    /// Everything of a pod is gone.
+    fn forget(&mut self, number: u32) {
+        self.pods.remove(&number);
+        self.reports.remove(&number);
+        self.times.remove(&number);
+        if let Some(nodes) = &mut self.nodes {
+            nodes.remove(number, &mut self.news);
+        }
+    }
+
+    /// Acts upon what the nodes told. Returns whether there was anything.
+    fn take_news(&mut self, now: Timestamp, effects: &mut Vec<Effect>) -> bool {
+        let all = core::mem::take(&mut self.news);
+        let is_any = !all.is_empty();
+        for news in all {
+            match news {
+                News::Bound { pod, node } => self.bind(now, pod, node, effects),
+                News::NoRoom { pod, message } => {
+                    let pod = self.pod_name(pod).into();
+                    emit(effects, EventKind::PodUnschedulable { pod, message });
+                }
+                News::Ready { node } => {
+                    let kind = EventKind::NodeCondition {
+                        node: Nodes::name(node),
+                        condition: "Ready".into(),
+                        status: "True".into(),
+                        reason: "KubeletReady".into(),
+                    };
+                    emit(effects, kind);
+                }
+            }
+        }
+        is_any
+    }
+
+    fn bind(&mut self, now: Timestamp, number: u32, node: u32, effects: &mut Vec<Effect>) {
+        let Some(pod) = self.pods.get_mut(&number) else {
+            return;
+        };
+        pod.bind(now, node);
+        let report = pod.report();
+        self.reports.insert(number, report);
+        self.controllers.update(now, number, |known| report_to(known, report, now));
+        self.plan(Part::Pod(number));
+        let kind =
+            EventKind::PodScheduled { pod: self.pod_name(number).into(), node: Nodes::name(node) };
+        emit(effects, kind);
     }
 
     /// The random times of a pod, each from a stream of its own.
@@ -269,6 +344,7 @@ impl Cluster {
                 tick("probe/readiness", readiness_probe),
                 tick("probe/liveness", liveness_probe),
             ],
+            retries: Some(stream("retries").next_u64()),
         }
     }
 
@@ -287,9 +363,7 @@ impl Cluster {
             self.controllers.remove(number);
         }
         if pod.is_gone() {
-            self.pods.remove(&number);
-            self.reports.remove(&number);
-            self.times.remove(&number);
+            self.forget(number);
         }
         self.plan(Part::Pod(number));
     }
@@ -297,7 +371,7 @@ impl Cluster {
 
 /// Writes a kubelet's report into the API server's pod.
 fn report_to(known: &mut super::replicaset::Pod, report: Report, now: Timestamp) {
-    known.node = report.is_bound.then_some(0);
+    known.node = report.node;
     known.phase = report.phase;
     known.restarts = report.restarts;
     known.is_terminating |= report.is_terminating;

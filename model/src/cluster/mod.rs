@@ -12,12 +12,14 @@
 //! 2. [`pod`]: the kubelet's view of one pod: containers, hooks, terminations, back-off
 //! 3. [`probe`]: the probes of one pod
 //! 4. [`endpoints`]: the EndpointSlice and its way to each consumer
-//! 5. `machine`: all of them joined
+//! 5. `nodes`: the scheduler and the cluster autoscaler, where nodes have bounds
+//! 6. `machine`: all of them joined
 
 pub mod controllers;
 pub mod deployment;
 pub mod endpoints;
 mod machine;
+mod nodes;
 pub mod pod;
 pub mod probe;
 mod queue;
@@ -62,7 +64,10 @@ pub struct Timing {
     pub endpoints_delay: Distribution,
     /// How often the kubelet looks for ended containers (PLEG relist).
     pub relist: Nanos,
-    /// From the container's end to the pod's being gone.
+    /// From the container's end to the pod's being gone: the kubelet's next relist, the sandbox, and
+    /// the status manager's last word to the API server.
+    ///
+    /// *Source* of the default: the recordings of `tests/recorded.rs`.
     pub teardown: Distribution,
 }
 
@@ -75,7 +80,7 @@ impl Default for Timing {
             kubelet_delay: millis(10, 100),
             endpoints_delay: millis(10, 200),
             relist: Nanos::from_secs(1),
-            teardown: millis(10, 100),
+            teardown: millis(400, 1600),
         }
     }
 }

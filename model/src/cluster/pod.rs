@@ -67,6 +67,8 @@ pub struct Draws {
     pub teardown: Nanos,
     /// From creation to the first tick of the startup, readiness and liveness probe.
     pub ticks: [Nanos; 3],
+    /// Seed of how late the kubelet comes back to a container in back-off; never late without.
+    pub retries: Option<u64>,
 }
 
 /// A pod as the kubelet reports it to the API server.
@@ -74,6 +76,8 @@ pub struct Draws {
 pub struct Report {
     /// Whether a container was asked for.
     pub is_bound: bool,
+    /// Its node; 0 once a container was asked for, where nodes have no bounds.
+    pub node: Option<u32>,
     /// Its phase.
     pub phase: Phase,
     /// Condition Ready.
@@ -97,11 +101,14 @@ pub struct Pod {
     /// Containers before the present one.
     restarts: u32,
     backoff: BackOff,
+    /// When the container before the present one ended.
+    last_exit: Option<Timestamp>,
     /// The end of the present container, if that is under way.
     stop: Option<Stop>,
     deletion: Option<Deletion>,
     /// Startup, readiness, liveness.
     probers: [Option<Prober>; 3],
+    node: Option<u32>,
     was_asked_for: bool,
     was_seen: bool,
     is_ready: bool,
@@ -118,15 +125,7 @@ impl Pod {
         draws: Draws,
         relist: Relist,
     ) -> Self {
-        let prober = |kind, probe: &Option<Probe>, tick| {
-            probe.as_ref().map(|probe| Prober::new(kind, probe, now + tick))
-        };
-        let [startup, readiness, liveness] = draws.ticks;
-        let probers = [
-            prober(ProbeKind::Startup, &template.startup_probe, startup),
-            prober(ProbeKind::Readiness, &template.readiness_probe, readiness),
-            prober(ProbeKind::Liveness, &template.liveness_probe, liveness),
-        ];
+        let probers = probers(now, &template, draws);
         Self {
             identity,
             template,
@@ -135,14 +134,31 @@ impl Pod {
             container: Container::Pending { start_at: now + draws.start },
             restarts: 0,
             backoff: BackOff::default(),
+            last_exit: None,
             stop: None,
             deletion: None,
             probers,
+            node: None,
             was_asked_for: false,
             was_seen: false,
             is_ready: false,
             gone_at: None,
             is_gone: false,
+        }
+    }
+
+    /// It has no node yet. Told before anything of it is done.
+    pub fn await_node(&mut self) {
+        self.container = Container::Unscheduled;
+        self.probers = [None, None, None];
+    }
+
+    /// The scheduler gave it to a node. Ignored unless it waits for one.
+    pub fn bind(&mut self, now: Timestamp, node: u32) {
+        if matches!(self.container, Container::Unscheduled) {
+            self.node = Some(node);
+            self.container = Container::Pending { start_at: now + self.draws.start };
+            self.probers = probers(now, &self.template, self.draws);
         }
     }
 
@@ -155,6 +171,7 @@ impl Pod {
     pub fn report(&self) -> Report {
         Report {
             is_bound: self.was_asked_for,
+            node: self.node.or(self.was_asked_for.then_some(0)),
             phase: if self.was_seen { Phase::Running } else { Phase::Pending },
             is_ready: self.is_ready,
             restarts: self.restarts,
@@ -241,6 +258,19 @@ impl Pod {
     fn container_id(&self) -> ContainerId {
         ContainerId { pod: self.identity.pod, restarts: self.restarts }
     }
+}
+
+/// The probes of a pod that its node takes at `now`.
+fn probers(now: Timestamp, template: &PodTemplate, draws: Draws) -> [Option<Prober>; 3] {
+    let prober = |kind, probe: &Option<Probe>, tick| {
+        probe.as_ref().map(|probe| Prober::new(kind, probe, now + tick))
+    };
+    let [startup, readiness, liveness] = draws.ticks;
+    [
+        prober(ProbeKind::Startup, &template.startup_probe, startup),
+        prober(ProbeKind::Readiness, &template.readiness_probe, readiness),
+        prober(ProbeKind::Liveness, &template.liveness_probe, liveness),
+    ]
 }
 
 fn emit(effects: &mut Vec<Effect>, kind: EventKind) {

@@ -38,7 +38,7 @@ pub use self::{
     pods::{Ignored, Standing, Unready},
     settings::{Identity, Settings},
     version::{Gates, UnknownVersion, Version},
-    words::{Condition, ConditionType, Failure, Note, Trouble},
+    words::{Ambiguous, Condition, ConditionType, Failure, Note, Trouble},
     world::{Moment, Pod, PodPhase, Readiness, Requests, Sample, Scale, World},
 };
 use crate::spec::{
@@ -225,6 +225,15 @@ impl Hpa {
         if scale.spec < self.min && scale.spec != 0 {
             return Decided::Bound { to: self.min, because: words::Cause::BelowMin };
         }
+        let other = world.ambiguous();
+        if let Some(all) = other.filter(|_| self.settings.kubernetes.refuses_ambiguity()) {
+            self.set(Condition::new(false, words::Reason::AmbiguousSelector(all.clone())));
+            pass.notes.push(Note::AmbiguousSelector(all.clone()));
+            pass.notes.push(Note::Undecided(all.clone()));
+            let reference = self.identity.reference();
+            pass.trouble = Some(Trouble::Ambiguous { reference, all });
+            return Decided::Refused;
+        }
         let combined = combine::combine(self, now, scale, world, &mut pass.notes);
         self.set(combined.condition);
         let why = Why { proposals: combined.proposals, winner: combined.winner, normalized: None };
@@ -272,6 +281,11 @@ impl Hpa {
         let (to, because, metrics, why) = match decided {
             Decided::Nothing => {
                 self.tell(from, from, Vec::new());
+                return pass.end(Some(from), None, None);
+            }
+            Decided::Refused => {
+                let metrics = self.failed_metrics(Vec::new());
+                self.tell(from, self.status.desired, metrics);
                 return pass.end(Some(from), None, None);
             }
             Decided::Failed { metrics, why } => {
@@ -336,6 +350,8 @@ impl Hpa {
 
 enum Decided {
     Nothing,
+    /// Other autoscalers have the same pods.
+    Refused,
     Bound {
         to: u32,
         because: words::Cause,

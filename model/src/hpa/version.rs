@@ -60,6 +60,11 @@ impl Version {
         self.0 >= 26
     }
 
+    /// Whether two autoscalers that match a same pod are both refused.
+    pub(super) const fn refuses_ambiguity(self) -> bool {
+        self.0 >= 26
+    }
+
     /// Whether a policy counts the changes of the other direction too.
     pub(super) const fn counts_both_directions(self) -> bool {
         self.0 >= 26

@@ -3,7 +3,7 @@
 //! They are kept as data and become text only when someone reads them. The texts are those that
 //! users know from `kubectl describe hpa`; the conformance tests compare them to the letter.
 
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
 use crate::spec::{LabelSelector, MetricIdentifier};
@@ -260,6 +260,23 @@ impl fmt::Display for Invalid {
     }
 }
 
+/// Several autoscalers whose selectors match a same pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ambiguous {
+    /// The selector of this one's target.
+    pub selector: String,
+    /// All of them, this one included, as `NAMESPACE/NAME`. Upstream's order is a map's: any.
+    pub autoscalers: Vec<String>,
+}
+
+impl fmt::Display for Ambiguous {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { selector, autoscalers } = self;
+        let all = autoscalers.join(" ");
+        write!(f, "pods by selector {selector} are controlled by multiple HPAs: [{all}]")
+    }
+}
+
 /// A metric, as reasons name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetricName {
@@ -354,8 +371,12 @@ pub enum Note {
     FailedGetScale(String),
     /// A metric gives no number.
     FailedGetMetric(Failure),
+    /// Other autoscalers have the same pods.
+    AmbiguousSelector(Ambiguous),
     /// The metrics give no number.
     FailedComputeMetricsReplicas(Invalid),
+    /// They were not looked at, as other autoscalers have the same pods.
+    Undecided(Ambiguous),
     /// The scale could not be written.
     FailedRescale {
         /// The number that was wanted.
@@ -380,7 +401,10 @@ impl Note {
         match self {
             Self::FailedGetScale(_) => "FailedGetScale",
             Self::FailedGetMetric(failure) => failure.reason(),
-            Self::FailedComputeMetricsReplicas(_) => "FailedComputeMetricsReplicas",
+            Self::AmbiguousSelector(_) => "AmbiguousSelector",
+            Self::FailedComputeMetricsReplicas(_) | Self::Undecided(_) => {
+                "FailedComputeMetricsReplicas"
+            }
             Self::FailedRescale { .. } => "FailedRescale",
             Self::SuccessfulRescale { .. } => "SuccessfulRescale",
         }
@@ -393,6 +417,7 @@ impl fmt::Display for Note {
             Self::FailedGetScale(error) => f.write_str(error),
             Self::FailedGetMetric(failure) => write!(f, "{failure}"),
             Self::FailedComputeMetricsReplicas(invalid) => write!(f, "{invalid}"),
+            Self::AmbiguousSelector(all) | Self::Undecided(all) => write!(f, "{all}"),
             Self::FailedRescale { to, because, error } => {
                 write!(f, "New size: {to}; reason: {because}; error: {error}")
             }
@@ -427,6 +452,13 @@ pub enum Trouble {
         /// Which.
         invalid: Invalid,
     },
+    /// Other autoscalers have the same pods.
+    Ambiguous {
+        /// The target.
+        reference: String,
+        /// Which.
+        all: Ambiguous,
+    },
     /// Some metrics give no number; it went on with the others.
     SomeMetrics(Invalid),
 }
@@ -444,6 +476,11 @@ impl fmt::Display for Trouble {
                 f,
                 "failed to compute desired number of replicas based on listed metrics for \
                  {reference}: {invalid}"
+            ),
+            Self::Ambiguous { reference, all } => write!(
+                f,
+                "failed to compute desired number of replicas based on listed metrics for \
+                 {reference}: {all}"
             ),
             Self::SomeMetrics(invalid) => write!(f, "{invalid}"),
         }
@@ -503,6 +540,8 @@ pub enum Reason {
     ScaleUpStabilized,
     /// The target has no replicas.
     ScalingDisabled,
+    /// Other autoscalers have the same pods.
+    AmbiguousSelector(Ambiguous),
     /// A metric gives a number.
     ValidMetricFound(MetricName),
     /// The metrics give no number.
@@ -539,9 +578,10 @@ impl Condition {
             | Reason::ReadyForNewScale
             | Reason::ScaleDownStabilized
             | Reason::ScaleUpStabilized => ConditionType::AbleToScale,
-            Reason::ScalingDisabled | Reason::ValidMetricFound(_) | Reason::Unable(_) => {
-                ConditionType::ScalingActive
-            }
+            Reason::ScalingDisabled
+            | Reason::AmbiguousSelector(_)
+            | Reason::ValidMetricFound(_)
+            | Reason::Unable(_) => ConditionType::ScalingActive,
             Reason::DesiredWithinRange
             | Reason::TooFewReplicas
             | Reason::TooManyReplicas
@@ -562,6 +602,7 @@ impl Condition {
             Reason::ScaleDownStabilized => "ScaleDownStabilized",
             Reason::ScaleUpStabilized => "ScaleUpStabilized",
             Reason::ScalingDisabled => "ScalingDisabled",
+            Reason::AmbiguousSelector(_) => "AmbiguousSelector",
             Reason::ValidMetricFound(_) => "ValidMetricFound",
             Reason::Unable(failure) => failure.reason(),
             Reason::DesiredWithinRange => "DesiredWithinRange",
@@ -600,6 +641,7 @@ impl fmt::Display for Condition {
                     "the HPA was able to successfully calculate a replica count from {metric}"
                 );
             }
+            Reason::AmbiguousSelector(all) => return write!(f, "{all}"),
             Reason::Unable(failure) => {
                 return write!(f, "the HPA was unable to compute the replica count: {failure}");
             }

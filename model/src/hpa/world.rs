@@ -2,6 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
+use super::words::Ambiguous;
 use crate::{
     spec::{MetricIdentifier, ObjectReference},
     time::{Nanos, Timestamp},
@@ -130,6 +131,11 @@ pub trait World {
 
     /// The pods that the target's selector matches.
     fn pods(&self) -> &[Pod<'_>];
+
+    /// Which autoscalers match a same pod, if there are others beside this one.
+    fn ambiguous(&self) -> Option<Ambiguous> {
+        None
+    }
 
     /// Appends what `metrics.k8s.io` says of each pod's `resource`: of one `container`, or of all of
     /// a pod's together. Returns how many pods the API spoke of, with or without such a value; one

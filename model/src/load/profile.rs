@@ -44,26 +44,21 @@ pub(super) struct Piece {
     rate_end: f64,
     pub(super) expected_before: f64,
     pub(super) phase: u16,
+    /// Seconds.
+    lasts: f64,
+    /// Of the rate, per second.
+    slope: f64,
 }
 
 impl Piece {
-    /// Seconds.
-    fn lasts(&self) -> f64 {
-        seconds(self.end - self.start)
-    }
-
-    fn slope(&self) -> f64 {
-        (self.rate_end - self.rate_start) / self.lasts()
-    }
-
     pub(super) fn expected(&self) -> f64 {
-        (self.rate_start + self.rate_end) / 2.0 * self.lasts()
+        (self.rate_start + self.rate_end) / 2.0 * self.lasts
     }
 
     /// Requests expected until `at`, those before the piece included.
     fn until(&self, at: Nanos) -> f64 {
         let into = seconds(at.0.min(self.end).saturating_sub(self.start));
-        self.expected_before + (self.rate_start + self.slope() * into / 2.0) * into
+        self.expected_before + (self.rate_start + self.slope * into / 2.0) * into
     }
 
     /// Seconds into the piece at which `n` requests are expected in it. The form of the quadratic
@@ -73,11 +68,11 @@ impl Piece {
             return 0.0;
         }
         if self.rate_start == self.rate_end {
-            return (n / self.rate_start).min(self.lasts());
+            return (n / self.rate_start).min(self.lasts);
         }
-        let discriminant = self.rate_start * self.rate_start + 2.0 * self.slope() * n;
+        let discriminant = self.rate_start * self.rate_start + 2.0 * self.slope * n;
         let root = libm::sqrt(discriminant.max(0.0));
-        (2.0 * n / (self.rate_start + root)).min(self.lasts())
+        (2.0 * n / (self.rate_start + root)).min(self.lasts)
     }
 }
 
@@ -110,9 +105,14 @@ impl Profile {
         let phase = self.phases.len() as u16;
         let mut expected = self.expected();
         for line in lines {
+            let (start, end) =
+                (begin.0.saturating_add(line.start), begin.0.saturating_add(line.end));
+            let lasts = seconds(end - start);
             let piece = Piece {
-                start: begin.0.saturating_add(line.start),
-                end: begin.0.saturating_add(line.end),
+                start,
+                end,
+                lasts,
+                slope: (line.to - line.from) / lasts,
                 rate_start: line.from,
                 rate_end: line.to,
                 expected_before: expected,
@@ -164,7 +164,7 @@ impl Profile {
     /// Requests per second at `at`; at a boundary, those of the piece that begins.
     pub fn rate(&self, at: Nanos) -> f64 {
         let piece = self.piece(self.index(at)).filter(|piece| at.0 < piece.end);
-        piece.map_or(0.0, |piece| piece.rate_start + piece.slope() * seconds(at.0 - piece.start))
+        piece.map_or(0.0, |piece| piece.rate_start + piece.slope * seconds(at.0 - piece.start))
     }
 
     /// The highest rate from `from` to `to`, both included.

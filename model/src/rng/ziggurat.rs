@@ -144,7 +144,7 @@ const fn ln(x: f64) -> f64 {
 }
 
 /// By Newton's method.
-const fn sqrt(x: f64) -> f64 {
+pub(super) const fn sqrt(x: f64) -> f64 {
     let (mut guess, mut step) = (if x > 1.0 { x } else { 1.0 }, 0);
     while step < 60 {
         guess = (guess + x / guess) / 2.0;

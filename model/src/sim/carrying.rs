@@ -10,15 +10,16 @@ use alloc::{
 use super::{
     Sim, Version,
     agenda::{Ask, What},
+    exec::{Executed, execute},
     replica::{Act, BUCKETS, Replica, Step},
-    traffic::Attempt,
+    traffic::{Attempt, Ending},
 };
 use crate::{
     autoscaling::Step as ScalingStep,
     cluster::{ContainerId, Effect, Input, PodPhase, PodView},
     event::{DeleteReason, EventKind, ProbeKind, Signal, Source},
     metrics::{Wish, prometheus::Told},
-    outcome::Outcome,
+    outcome::{HopError, Outcome},
     rng::Stream,
     spec::{Action, LifecycleHandler, Misbehaviour, Port, Probe, Rollout, Which},
     time::{Nanos, Timestamp},
@@ -58,6 +59,7 @@ impl Sim<'_> {
                     if !routed.is_empty() {
                         self.known.insert(consumer);
                     }
+                    self.apply_view(consumer, &routed);
                     if let Some(view) = self.views.get_mut(consumer as usize) {
                         *view = routed;
                     }
@@ -74,7 +76,7 @@ impl Sim<'_> {
     /// What the agenda has of the cluster.
     pub(super) fn happen_in_cluster(&mut self, what: What) {
         match what {
-            What::Ending(..) | What::Waited => {}
+            What::Ending(..) | What::Waited | What::Idle(_) => {}
             What::Start(container) => self.start_container(container),
             What::Step(container, step) => {
                 let (now, mut acts) = (self.now, Vec::new());
@@ -84,8 +86,9 @@ impl Sim<'_> {
                 self.do_acts(container, acts);
             }
             What::Probe(probe, container, ask) => self.answer_probe(probe, container, ask),
-            What::Hook(container) => {
-                self.input(Input::PreStopDone { container, ok: true, detail: String::new() });
+            What::Hook(container, how) => {
+                let (ok, detail) = (matches!(how, Executed::Done(_)), how.detail().into());
+                self.input(Input::PreStopDone { container, ok, detail });
             }
             What::Thaw(container) => self.thaw(container),
             What::Evict(action_id, which, until) => self.evict(action_id, which.into(), until),
@@ -102,16 +105,17 @@ impl Sim<'_> {
         let limits = &scenario.target.deployment.template.resources.limits;
         let limits = (limits.cpu.map(|cpu| cpu.0), limits.memory.map(|memory| memory.0));
         let purpose = format!("service/{name}/{}", container.restarts);
-        let latency = Stream::new(scenario.seed, &purpose);
+        let streams = [purpose.clone(), format!("overhead/{purpose}")]
+            .map(|purpose| Stream::new(scenario.seed, &purpose));
         let mut acts = Vec::new();
         let replica = Replica::new(
             self.now,
             container,
             service,
-            misbehave,
+            &misbehave,
             &scenario.simulation,
             limits,
-            latency,
+            streams,
             &mut acts,
         );
         let place = container.pod as usize;
@@ -128,7 +132,14 @@ impl Sim<'_> {
     }
 
     /// What a replica wants done.
+    #[inline]
     pub(super) fn do_acts(&mut self, container: ContainerId, acts: Vec<Act>) {
+        if !acts.is_empty() {
+            self.do_some_acts(container, acts);
+        }
+    }
+
+    fn do_some_acts(&mut self, container: ContainerId, acts: Vec<Act>) {
         let is_out_of_memory = acts.contains(&Act::OutOfMemory);
         for act in acts {
             match act {
@@ -203,13 +214,11 @@ impl Sim<'_> {
 
     /// As long as nothing else happens, its client or the proxy gives up.
     fn stall(&self, attempt: &mut Attempt) {
-        attempt.ending.at = attempt.deadline;
-        attempt.ending.outcome = Outcome::Timeout;
-        attempt.ending.hop = None;
+        attempt.ending = Ending { at: attempt.deadline, outcome: Outcome::Timeout, hop: None };
         let up = attempt.up.and_then(|up| self.client.ups.get(up));
         if let (Some(_), Some(up)) = (attempt.worker, up) {
-            let gives_up = up.started + self.run.scenario.path.response_timeout;
-            self.answer_itself(attempt, gives_up, crate::outcome::HopError::Timeout);
+            let gives_up = up.sent + self.run.scenario.path.response_timeout;
+            self.fails(attempt, gives_up, HopError::Timeout);
         }
     }
 
@@ -227,19 +236,22 @@ impl Sim<'_> {
             let ways = Nanos(self.network().0 * if attempt.worker.is_some() { 2 } else { 1 });
             let left = self.client.left.remove(&slot);
             let Some(replica) = self.replica(container.pod, container.restarts) else { return };
-            attempt.ending.at = match left {
-                Some(left) => now + left,
+            let at = match left {
+                Some(left) => Timestamp((now + left).0.saturating_sub(ways.0)),
                 None => match replica.take_again(now) {
                     Some((at, is_refusal)) => {
                         attempt.is_refusal = is_refusal;
-                        at + ways
+                        at
                     }
                     None => continue,
                 },
             };
-            attempt.ending.hop = None;
-            attempt.ending.outcome =
-                if attempt.is_refusal { Outcome::Status503 } else { Outcome::Ok };
+            if attempt.worker.is_some() {
+                self.answers(&mut attempt, at);
+            } else {
+                let outcome = if attempt.is_refusal { Outcome::Status503 } else { Outcome::Ok };
+                attempt.ending = Ending { at: at + ways, outcome, hop: None };
+            }
             self.replan(slot, attempt);
         }
     }
@@ -274,6 +286,14 @@ impl Sim<'_> {
             .replica(container.pod, container.restarts)
             .map_or(Some(Nanos::ZERO), |replica| replica.probe_delay(now));
         let (wait, ask) = match is_silent {
+            // A process of its own, which no queue keeps waiting.
+            _ if let Ask::Executed(how) = asks => {
+                if how.takes() > timeout {
+                    (timeout, Ask::Silence)
+                } else {
+                    (how.takes(), asks)
+                }
+            }
             Some(delay) if delay + ways <= timeout => (delay + ways, asks),
             _ => (timeout, Ask::Silence),
         };
@@ -288,6 +308,7 @@ impl Sim<'_> {
             (Ask::Silence, _) => (false, "no answer in time"),
             (_, None) => (false, "connection failed"),
             (_, Some(replica)) if replica.is_dead() => (false, "connection failed"),
+            (Ask::Executed(how), _) => (matches!(how, Executed::Done(_)), how.detail()),
             (Ask::Ready, Some(replica)) => status(replica.is_ready()),
             (Ask::Live, Some(replica)) => {
                 status(!(is_out && replica.has(Misbehaviour::LivenessOnDependency)))
@@ -305,10 +326,15 @@ impl Sim<'_> {
         let is_own = hook.http_get.as_ref().is_some_and(|get| get.path == "/prestop");
         let mut acts = Vec::new();
         let mut wait = Nanos(2 * self.network().0);
+        let mut how = Executed::Done(Nanos::ZERO);
+        if let Some(exec) = &hook.exec {
+            how = execute(&exec.command);
+            wait = how.takes();
+        }
         if is_own && let Some(replica) = self.replica(container.pod, container.restarts) {
             wait = wait + replica.pre_stop(&mut acts);
         }
-        self.agenda.plan(self.now + wait.min(timeout), What::Hook(container));
+        self.agenda.plan(self.now + wait.min(timeout), What::Hook(container, how));
         self.do_acts(container, acts);
     }
 
@@ -404,7 +430,7 @@ impl Sim<'_> {
     fn next_version(&mut self, rollout: &Rollout) {
         let last = self.versions[self.versions.len() - 1].clone();
         self.versions.push(Version {
-            service: rollout.service.clone().unwrap_or(last.service),
+            service: rollout.service.as_deref().cloned().unwrap_or(last.service),
             misbehave: rollout.misbehave.clone().unwrap_or(last.misbehave),
         });
     }
@@ -489,10 +515,13 @@ fn question(probe: &Probe, kind: ProbeKind) -> Ask {
             _ => Ask::Live,
         };
     }
+    if let Some(exec) = &probe.exec {
+        return Ask::Executed(execute(&exec.command));
+    }
     match probe.tcp_socket.as_ref().map(|socket| &socket.port) {
         Some(Some(Port::Name(name))) if name != "health" => Ask::Port,
         Some(Some(Port::Number(_))) => Ask::Port,
-        // The health port is open as long as the process lives, and what is executed passes.
+        // The health port is open as long as the process lives.
         _ => {
             let _ = kind;
             Ask::Live

@@ -4,23 +4,25 @@ use alloc::{string::ToString as _, vec::Vec};
 
 use super::{
     Sim, Times,
-    agenda::What,
     sending::{REFUSED, RESET},
-    traffic::{Attempt, Conn},
+    traffic::Attempt,
 };
 use crate::{
     event::{EventKind, Source},
-    outcome::{Connection, Hop, HopError, Outcome},
+    outcome::{Connection, HopError, Outcome},
     time::Timestamp,
 };
 
 impl Sim<'_> {
     /// An attempt comes to its end, unless that was changed meanwhile.
-    pub(super) fn end(&mut self, slot: u32, version: u32) {
+    pub(super) fn end(&mut self, slot: u32, version: u64) {
         if self.client.attempts.get(slot).is_none_or(|attempt| attempt.version != version) {
             return;
         }
-        let Some(attempt) = self.client.attempts.remove(slot) else { return };
+        if self.client.attempts.get(slot).is_some_and(|attempt| attempt.is_failing) {
+            return self.attempt_failed(slot);
+        }
+        let Some(mut attempt) = self.client.attempts.remove(slot) else { return };
         if !self.client.left.is_empty() {
             self.client.left.remove(&slot);
         }
@@ -31,6 +33,7 @@ impl Sim<'_> {
         if ending.outcome != Outcome::Ok {
             self.tell_failure(&attempt);
         }
+        self.leave_proxy(slot, &mut attempt);
         self.give_back(&attempt);
         if !self.client.waiting.is_empty() {
             self.send_waiting();
@@ -38,7 +41,7 @@ impl Sim<'_> {
     }
 
     /// The pod has nothing to do with the request any more.
-    fn leave_pod(&mut self, attempt: &Attempt) {
+    pub(super) fn leave_pod(&mut self, attempt: &Attempt) {
         let (Some(pod), Some(came)) = (attempt.pod, attempt.came) else { return };
         let now = self.now;
         let is_answered = matches!(attempt.ending.outcome, Outcome::Ok | Outcome::Status503)
@@ -53,30 +56,20 @@ impl Sim<'_> {
         self.do_acts(container, acts);
     }
 
-    /// Connections go back to where they wait, or are closed.
+    /// Whether the pod ends the connection of its answer, or has ended itself.
+    pub(super) fn is_closing(&mut self, attempt: &Attempt) -> bool {
+        let replica = attempt.pod.and_then(|pod| self.replica(pod, attempt.restarts));
+        replica.is_some_and(|replica| replica.announces_close() || replica.is_dead())
+    }
+
+    /// The client's connection goes back to where it waits, or is closed.
     fn give_back(&mut self, attempt: &Attempt) {
         let is_answered = matches!(attempt.ending.outcome, Outcome::Ok | Outcome::Status503);
-        let is_by_pod = is_answered && attempt.ending.hop.is_none();
-        let closes = attempt
-            .pod
-            .and_then(|pod| self.replica(pod, attempt.restarts))
-            .is_some_and(|replica| replica.announces_close() || replica.is_dead());
-        if let Some(up) = attempt.up.and_then(|up| self.client.ups.remove(up)) {
-            let keeps = self.run.scenario.path.keep_alive && is_by_pod && !closes;
-            if keeps && let Some(worker) = self.workers.get_mut(up.conn.consumer as usize) {
-                let served = up.conn.served + 1;
-                worker.idle.push(Conn { served, idle_since: self.now, ..up.conn });
-            } else if let Some(pod) = attempt.pod
-                && attempt.came.is_some()
-            {
-                self.hang_up_upstream(pod, up.conn.restarts);
-            }
-        }
         // The proxy keeps its clients, whatever it answers; a pod only as long as it goes on.
         let is_kept = if attempt.worker.is_some() {
             attempt.ending.outcome != Outcome::Timeout
         } else {
-            is_by_pod && !closes
+            is_answered && !self.is_closing(attempt)
         };
         if !(is_kept && self.run.scenario.traffic.keep_alive) {
             return self.hang_up(attempt.conn);
@@ -122,7 +115,8 @@ impl Sim<'_> {
             let is_there = attempt.pod == Some(pod) && attempt.restarts == restarts;
             let was_refused = matches!(attempt.ending.outcome, Outcome::ConnectRefused)
                 || attempt.ending.hop == Some(HopError::ConnectRefused);
-            is_there && attempt.came.is_none() && !was_refused
+            let waits = attempt.came.is_none() && attempt.answered.is_none();
+            is_there && waits && !was_refused
         };
         self.change(concerned, |_, _| HopError::Reset);
     }
@@ -139,14 +133,14 @@ impl Sim<'_> {
             .client
             .attempts
             .iter()
-            .filter(|(_, attempt)| concerned(attempt) && attempt.ending.at > sees)
+            .filter(|(_, attempt)| concerned(attempt) && attempt.known_at(network) > sees)
             .map(|(slot, _)| slot)
             .collect();
         for slot in slots {
             let Some(mut attempt) = self.client.attempts.get(slot).copied() else { continue };
             let error = how(&attempt, now);
             if attempt.worker.is_some() {
-                self.answer_itself(&mut attempt, sees, error);
+                self.fails(&mut attempt, sees, error);
             } else {
                 let served = self.client.conns.get(attempt.conn).map_or(0, |conn| conn.served);
                 attempt.ending.at = sees;
@@ -162,17 +156,11 @@ impl Sim<'_> {
     }
 
     pub(super) fn replan(&mut self, slot: u32, mut attempt: Attempt) {
-        if attempt.ending.at > attempt.deadline {
-            attempt.ending.at = attempt.deadline;
-            attempt.ending.outcome = Outcome::Timeout;
-            attempt.ending.hop = None;
-        }
-        attempt.version += 1;
-        let (at, version) = (attempt.ending.at, attempt.version);
+        attempt.keep_to_deadline();
+        attempt.version = self.agenda.plan_end(attempt.ending.at, slot);
         if let Some(known) = self.client.attempts.get_mut(slot) {
             *known = attempt;
         }
-        self.agenda.plan(at, What::Ending(slot, version));
     }
 
     fn tell_failure(&mut self, attempt: &Attempt) {
@@ -209,7 +197,8 @@ impl Sim<'_> {
                 let is_told = ending.outcome != Outcome::Timeout;
                 if !is_told {
                     let mut hop = self.hop(attempt, worker, pod.clone());
-                    hop.error = Some(HopError::ClientGone);
+                    let met = attempt.answered.map(|(_, error)| error);
+                    hop.error = met.or(Some(HopError::ClientGone));
                     let request_id = attempt.request.number;
                     self.emit(Source::Proxy, EventKind::ClientGone { request_id, hop });
                 }
@@ -218,24 +207,5 @@ impl Sim<'_> {
             }
         }
         self.observer.failure(failure);
-    }
-
-    fn hop(&self, attempt: &Attempt, worker: u32, pod: Option<alloc::string::String>) -> Hop {
-        let up = attempt.up.and_then(|up| self.client.ups.get(up));
-        let started = up.map_or(attempt.sent, |up| up.started);
-        Hop {
-            consumer: worker,
-            error: attempt.ending.hop,
-            pod,
-            connection: up.map(|up| Connection {
-                id: up.conn.id,
-                opened: up.conn.opened,
-                served: up.conn.served,
-                idle: up.idle,
-            }),
-            started,
-            ended: Timestamp(attempt.ending.at.0.saturating_sub(self.network().0)),
-            tries: u32::from(up.is_some()),
-        }
     }
 }

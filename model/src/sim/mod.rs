@@ -6,7 +6,8 @@
 //!
 //! 1. what is to come: `agenda`
 //! 2. one container: `replica`, with its `cpu`
-//! 3. clients and what they send: `traffic`; how it reaches a pod: `sending` (`l4`), `proxy` (`l7`)
+//! 3. clients and what they send: `traffic`; how it reaches a pod: `sending` (`l4`), `proxy` with its
+//!    `worker`s (`l7`)
 //! 4. what the cluster and the scenario want done: `carrying`
 //! 5. the ends of requests: `ending`
 
@@ -14,12 +15,14 @@ mod agenda;
 mod carrying;
 mod cpu;
 mod ending;
+mod exec;
 mod proxy;
 mod replica;
 mod sending;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod worker;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -31,7 +34,8 @@ use alloc::{
 use self::{
     agenda::{Agenda, What},
     replica::Replica,
-    traffic::{Client, Worker},
+    traffic::{Client, Due},
+    worker::Proxy,
 };
 use crate::{
     autoscaling::Autoscaling,
@@ -39,8 +43,9 @@ use crate::{
     event::{EventKind, Source},
     load::{Arrival, Profile, Schedule},
     outcome::{Failure, Outcome},
+    proxy::retry::may_repeat,
     rng::Stream,
-    spec::{Action, Misbehaviour, PathKind, Probe, Scenario, Service},
+    spec::{Action, Misbehaviour, PathKind, Probe, RequestKind, Scenario, Service},
     time::{Nanos, SECOND, Timestamp},
 };
 
@@ -56,7 +61,10 @@ pub trait Observer {
     /// Something for the record.
     fn event(&mut self, at: Timestamp, source: Source, kind: EventKind, stated: Option<Timestamp>);
     /// A request became due.
-    fn owed(&mut self, scheduled: Timestamp, phase: u16);
+    fn owed(&mut self, scheduled: Timestamp, arrival: Arrival);
+    /// A request is sent, or its connection begun, so long after it became due; in the order in which
+    /// they became due. Some never are.
+    fn sent(&mut self, at: Timestamp, arrival: Arrival, late: Nanos);
     /// A sent request's outcome.
     fn ended(&mut self, outcome: Outcome, phase: u16, times: Times);
     /// A request that was never sent.
@@ -160,13 +168,12 @@ struct Sim<'a> {
     /// Which consumers have had a view with a pod.
     known: BTreeSet<u32>,
     client: Client,
-    workers: Vec<Worker>,
+    proxy: Proxy,
     kinds: Kinds,
     endpoints: Stream,
     balancing: Stream,
     process_start: Stream,
-    schedule: Schedule,
-    next: Option<Arrival>,
+    due: Due,
     start: Option<Timestamp>,
     phases: VecDeque<(Nanos, String)>,
     actions: VecDeque<(Nanos, u32, Action)>,
@@ -185,6 +192,9 @@ struct Kinds {
     timeouts: Vec<Nanos>,
     /// Of those that a trace names.
     timeout: Nanos,
+    /// Whether a proxy sends them again though they may have been received: the scenario's, then
+    /// those of traces.
+    repeats: Vec<bool>,
     stream: Stream,
 }
 
@@ -209,13 +219,16 @@ impl<'a> Sim<'a> {
             timing: Timing::default(),
             seed,
         });
+        let cluster = match &scenario.nodes {
+            Some(nodes) => cluster.with_nodes(nodes),
+            None => cluster,
+        };
         let first = Version {
             service: scenario.target.service.clone().unwrap_or_default(),
             misbehave: scenario.target.misbehave.clone(),
         };
         let arrivals = scenario.traffic.arrivals;
-        let mut schedule = Schedule::new(run.profile.clone(), arrivals, seed);
-        let next = schedule.next();
+        let due = Due::new(Schedule::new(run.profile.clone(), arrivals, seed));
         Self {
             run,
             observer,
@@ -228,13 +241,12 @@ impl<'a> Sim<'a> {
             views: vec![Vec::new(); consumers as usize],
             known: BTreeSet::new(),
             client: Client::default(),
-            workers: vec![Worker::default(); scenario.path.proxy_workers as usize],
+            proxy: Proxy::new(&scenario.path, seed),
             kinds: Kinds::new(scenario),
             endpoints: Stream::new(seed, "endpoints/0"),
             balancing: Stream::new(seed, "workers"),
             process_start: Stream::new(seed, "process-start"),
-            schedule,
-            next,
+            due,
             start: None,
             phases: run.phases.iter().cloned().collect(),
             actions: run.actions.iter().cloned().collect(),
@@ -276,7 +288,7 @@ impl<'a> Sim<'a> {
     }
 
     fn arrival(&self) -> Timestamp {
-        match (self.start, &self.next) {
+        match (self.start, self.due.peek()) {
             (Some(start), Some(arrival)) if !self.is_stopping => start + arrival.at,
             _ => Timestamp::MAX,
         }
@@ -287,7 +299,7 @@ impl<'a> Sim<'a> {
         let Some(start) = self.start else { return false };
         let is_quiet = self.client.attempts.len() == 0 && self.client.waiting.is_empty();
         let end = start + self.run.profile.lasts();
-        is_quiet && (self.is_stopping || (self.next.is_none() && self.now >= end))
+        is_quiet && (self.is_stopping || (self.due.peek().is_none() && self.now >= end))
     }
 
     fn emit(&mut self, source: Source, kind: EventKind) {
@@ -379,6 +391,7 @@ impl<'a> Sim<'a> {
     }
 
     fn tell_second(&mut self) {
+        self.tell_retries();
         let status = self.cluster.status();
         let state = State {
             at: self.now,
@@ -409,6 +422,7 @@ impl<'a> Sim<'a> {
         match what {
             What::Ending(attempt, version) => self.end(attempt, version),
             What::Waited => self.give_up_waiting(),
+            What::Idle(worker) => self.close_idle(worker),
             other => {
                 self.happen_in_cluster(other);
                 self.look_ahead();
@@ -433,6 +447,7 @@ impl Kinds {
             until: until.collect(),
             timeouts: timeouts.collect(),
             timeout: traffic.timeout,
+            repeats: repeats(scenario),
             stream: Stream::new(scenario.seed, "request-kinds/0"),
         };
         if kinds.timeouts.is_empty() {
@@ -444,6 +459,10 @@ impl Kinds {
     /// The kinds of traces come after those of the scenario.
     fn of_trace(&self, kind: u32) -> u16 {
         (self.timeouts.len() as u32 + kind) as u16
+    }
+
+    fn may_repeat(&self, kind: u16) -> bool {
+        self.repeats.get(usize::from(kind)).copied().unwrap_or(false)
     }
 
     fn timeout(&self, kind: u16) -> Nanos {
@@ -458,4 +477,20 @@ impl Kinds {
         let place = self.until.iter().position(|until| draw < *until);
         place.unwrap_or(self.until.len() - 1) as u16
     }
+}
+
+/// See [`Kinds::repeats`].
+fn repeats(scenario: &Scenario) -> Vec<bool> {
+    let (retry, traffic) = (scenario.path.retry, &scenario.traffic);
+    let of = |kind: &RequestKind| {
+        let method = kind.method_and_path().map_or("GET", |(method, _)| method);
+        may_repeat(retry, method)
+    };
+    let mut repeats: Vec<bool> = traffic.requests.iter().map(of).collect();
+    if repeats.is_empty() {
+        repeats.push(may_repeat(retry, "GET"));
+    }
+    let traces = traffic.phases.iter().filter_map(|phase| phase.trace.as_ref()?.data.as_ref());
+    repeats.extend(traces.flat_map(|data| &data.kinds).map(of));
+    repeats
 }

@@ -1,64 +1,101 @@
-//! The way through a reverse proxy (`l7`): workers, each with a view of its own and a pool of
-//! connections to the pods.
+//! The way through a reverse proxy (`l7`): what its workers decide ([`crate::proxy`]), in virtual
+//! time.
+//!
+//! What becomes of an attempt is planned as it begins, as on the straight way: an answer for when
+//! its client has it, an error for when the worker sees it, which then sends the request elsewhere
+//! or answers by itself.
+
+use alloc::{format, string::String};
 
 use super::{
     Sim,
+    agenda::What,
     replica::{Door, Reply, Step},
     sending::{Kept, kept},
     traffic::{Attempt, Conn, Up},
 };
 use crate::{
-    outcome::{HopError, Outcome},
+    event::{EventKind, Source, WarningCode},
+    outcome::{Connection, Hop, HopError, Outcome},
+    proxy::{
+        health::is_the_pods,
+        retry::{Failed, Stage, may_retry},
+        status,
+        telling::{Alike, Told},
+    },
+    spec::Path,
     time::{Nanos, Timestamp},
 };
 
-impl Sim<'_> {
-    /// The request reaches the worker at `comes`.
-    pub(super) fn through_proxy(&mut self, attempt: &mut Attempt, worker: u32, comes: Timestamp) {
-        attempt.worker = Some(worker);
-        let view = self.views.get(worker as usize).map_or(&[][..], |view| view);
-        let Some(place) = self.workers.get_mut(worker as usize) else { return };
-        if view.is_empty() {
-            return self.answer_itself(attempt, comes, HopError::NoEndpoint);
-        }
-        let pod = view[(place.next % view.len() as u64) as usize];
-        place.next += 1;
-        attempt.pod = Some(pod);
-        attempt.restarts = self.restarts(pod);
-        match self.idle_upstream(worker, pod, comes) {
-            Some((conn, Kept::Closing(at))) => {
-                let idle = comes.since(conn.idle_since);
-                attempt.up = Some(self.client.ups.insert(Up { conn, started: comes, idle }));
-                let sees = (at + self.network()).max(comes);
-                self.answer_itself(attempt, sees, HopError::Eof);
-            }
-            Some((conn, _)) => {
-                let idle = comes.since(conn.idle_since);
-                attempt.up = Some(self.client.ups.insert(Up { conn, started: comes, idle }));
-                let at_pod = comes + self.network();
-                self.upstream(attempt, pod, at_pod, comes);
-            }
-            None => self.connect_upstream(attempt, worker, pod, comes),
+impl<'a> Sim<'a> {
+    fn path(&self) -> &'a Path {
+        &self.run.scenario.path
+    }
+
+    /// A worker goes by another view.
+    pub(super) fn apply_view(&mut self, worker: u32, pods: &[u32]) {
+        let Some(worker) = self.proxy.worker(worker) else { return };
+        for conn in worker.apply(pods) {
+            self.close_upstream(conn);
         }
     }
 
-    /// The worker's connection to the pod that was used last, if it is open as far as is known.
-    fn idle_upstream(&mut self, worker: u32, pod: u32, now: Timestamp) -> Option<(Conn, Kept)> {
-        let (network, timeout) = (self.network(), self.run.scenario.path.idle_timeout);
+    fn close_upstream(&mut self, conn: Conn) {
+        if let Some(pod) = conn.pod {
+            self.hang_up_upstream(pod, conn.restarts);
+        }
+    }
+
+    /// The request reaches the worker at `comes`.
+    pub(super) fn through_proxy(&mut self, attempt: &mut Attempt, worker: u32, comes: Timestamp) {
+        attempt.worker = Some(worker);
+        match self.proxy.pick(worker, &[], comes) {
+            Some(to) => self.attempt_at(attempt, worker, to, comes),
+            None => self.answer_itself(attempt, comes, HopError::NoEndpoint),
+        }
+    }
+
+    /// The worker begins an attempt, at an endpoint and its pod.
+    fn attempt_at(&mut self, attempt: &mut Attempt, worker: u32, to: (u32, u32), now: Timestamp) {
+        let (endpoint, pod) = to;
+        attempt.tries += 1;
+        attempt.endpoint = Some(endpoint);
+        attempt.pod = Some(pod);
+        attempt.restarts = self.restarts(pod);
+        let Some((conn, state)) = self.idle_upstream(worker, endpoint, now) else {
+            return self.connect_upstream(attempt, worker, pod, now);
+        };
+        let idle = now.since(conn.idle_since);
+        attempt.up = Some(self.client.ups.insert(Up { conn, started: now, sent: now, idle }));
+        match state {
+            Kept::Closing(at) => {
+                let sees = (at + self.network()).max(now);
+                self.fails(attempt, sees, HopError::Eof);
+            }
+            _ => self.upstream(attempt, pod, now + self.network(), now),
+        }
+    }
+
+    /// The worker's connection to the endpoint that was used last, if it is open as far as is known.
+    fn idle_upstream(
+        &mut self,
+        worker: u32,
+        endpoint: u32,
+        now: Timestamp,
+    ) -> Option<(Conn, Kept)> {
+        let (network, timeout) = (self.network(), self.path().idle_timeout);
         loop {
-            let idle = &mut self.workers.get_mut(worker as usize)?.idle;
-            let place = idle.iter().rposition(|conn| conn.pod == Some(pod))?;
-            let conn = idle.remove(place);
-            let replica = self.replica(pod, conn.restarts);
-            let state = if now.since(conn.idle_since) > timeout {
+            let conn = self.proxy.worker(worker)?.take_newest(endpoint)?;
+            let state = if now.since(conn.idle_since) >= timeout {
                 Kept::Closed
             } else {
+                let replica = self.replica(conn.pod?, conn.restarts);
                 kept(replica.as_deref(), conn.idle_since, now, network)
             };
             if state != Kept::Closed {
                 return Some((conn, state));
             }
-            self.hang_up_upstream(pod, conn.restarts);
+            self.close_upstream(conn);
         }
     }
 
@@ -76,61 +113,305 @@ impl Sim<'_> {
             served: 0,
             idle_since: now,
         };
-        let up = Up { conn, started: now, idle: Nanos::ZERO };
+        let stands = now + network + network;
+        let up = Up { conn, started: now, sent: stands, idle: Nanos::ZERO };
         attempt.up = Some(self.client.ups.insert(up));
         match self.door(pod) {
-            Door::Closed => {
-                let sees = now + network + network;
-                self.answer_itself(attempt, sees, HopError::ConnectRefused);
-            }
+            Door::Closed => self.fails(attempt, stands, HopError::ConnectRefused),
             Door::Queued => {
-                let sees = now + self.run.scenario.path.response_timeout;
-                self.answer_itself(attempt, sees, HopError::Timeout);
+                let sees = stands + self.path().response_timeout;
+                self.fails(attempt, sees, HopError::Timeout);
             }
             Door::Open => {
                 if let Some(replica) = self.replica(pod, restarts) {
                     replica.open += 1;
                 }
-                self.upstream(attempt, pod, now + Nanos(3 * network.0), now);
+                self.upstream(attempt, pod, stands + network, stands);
             }
         }
     }
 
-    /// The request reaches the pod at `comes`; the worker began with it at `began`.
-    fn upstream(&mut self, attempt: &mut Attempt, pod: u32, comes: Timestamp, began: Timestamp) {
-        let network = self.network();
-        let gives_up = began + self.run.scenario.path.response_timeout;
+    /// The request reaches the pod at `comes`; the worker sent it at `sent`.
+    fn upstream(&mut self, attempt: &mut Attempt, pod: u32, comes: Timestamp, sent: Timestamp) {
         attempt.came = Some(comes);
+        self.fails(attempt, sent + self.path().response_timeout, HopError::Timeout);
+        // The proxy closes its connection as it gives up, and as soon as it learns that its client did.
+        let network = self.network();
+        let closes = (sent + self.path().response_timeout + network)
+            .min(attempt.deadline + network + network);
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
-        let reply = replica.take(comes);
-        match reply {
-            Reply::Answer { at, is_refusal } if at + network <= gives_up => {
+        match replica.take(comes, closes) {
+            Reply::Answer { at, is_refusal } => {
                 attempt.is_refusal = is_refusal;
-                attempt.ending.outcome = if is_refusal { Outcome::Status503 } else { Outcome::Ok };
-                attempt.ending.at = at + network + network;
+                self.answers(attempt, at);
             }
-            Reply::Answer { .. } | Reply::Stalled => {
-                self.answer_itself(attempt, gives_up, HopError::Timeout);
-            }
-            Reply::Crash => {
-                self.answer_itself(attempt, gives_up, HopError::Timeout);
-                self.plan_end(pod, attempt.restarts, comes, Step::Crash);
-            }
+            Reply::Stalled => {}
+            Reply::Closed => self.fails(attempt, comes + network, HopError::Eof),
+            Reply::Crash => self.plan_end(pod, attempt.restarts, comes, Step::Crash),
             Reply::OutOfMemory => {
-                self.answer_itself(attempt, gives_up, HopError::Timeout);
                 self.plan_end(pod, attempt.restarts, comes, Step::OutOfMemory);
             }
         }
     }
 
-    /// The worker sees an error at `sees` and answers by itself.
-    pub(super) fn answer_itself(&self, attempt: &mut Attempt, sees: Timestamp, error: HopError) {
-        attempt.ending.at = sees + self.network();
+    /// The pod's answer leaves it at `at`, if the worker waits for so long.
+    pub(super) fn answers(&self, attempt: &mut Attempt, at: Timestamp) {
+        let (network, patience) = (self.network(), self.path().response_timeout);
+        let sent = attempt.up.and_then(|up| self.client.ups.get(up)).map(|up| up.sent);
+        match sent.map(|sent| sent + patience) {
+            Some(gives_up) if at + network > gives_up => {
+                self.fails(attempt, gives_up, HopError::Timeout);
+            }
+            _ => {
+                attempt.is_failing = false;
+                attempt.ending.hop = None;
+                attempt.ending.outcome =
+                    if attempt.is_refusal { Outcome::Status503 } else { Outcome::Ok };
+                attempt.ending.at = at + network + network;
+            }
+        }
+    }
+
+    /// The worker will see an error at `sees`.
+    pub(super) fn fails(&self, attempt: &mut Attempt, sees: Timestamp, error: HopError) {
+        attempt.is_failing = true;
+        attempt.ending.at = sees;
         attempt.ending.hop = Some(error);
-        attempt.ending.outcome = match error {
-            HopError::NoEndpoint => Outcome::Status503,
-            HopError::Timeout | HopError::ConnectTimeout => Outcome::Status504,
-            _ => Outcome::Status502,
+        attempt.ending.outcome = own_answer(error);
+    }
+
+    /// The worker sees an error at `sees` and answers by itself.
+    fn answer_itself(&self, attempt: &mut Attempt, sees: Timestamp, error: HopError) {
+        self.fails(attempt, sees + self.network(), error);
+        attempt.is_failing = false;
+        attempt.answered = Some((sees, error));
+    }
+
+    /// A worker sees now that its attempt has failed: the request goes elsewhere, or the worker
+    /// answers by itself.
+    pub(super) fn attempt_failed(&mut self, slot: u32) {
+        let Some(mut attempt) = self.client.attempts.get(slot).copied() else { return };
+        let (Some(worker), Some(error)) = (attempt.worker, attempt.ending.hop) else { return };
+        let now = self.now;
+        self.client.left.remove(&slot);
+        self.health_failed(worker, attempt.endpoint, error);
+        self.leave_pod(&attempt);
+        self.close_failed(&attempt);
+        let tried = self.leave_endpoint(&mut attempt);
+        attempt.came = None;
+        attempt.is_failing = false;
+        match self.another(slot, &attempt, worker, tried, error) {
+            None => self.answer_itself(&mut attempt, now, error),
+            Some(to) => {
+                let pod = attempt.pod.map(|pod| self.cluster.pod_name(pod).into());
+                let hop = Hop { ended: now, ..self.hop(&attempt, worker, pod) };
+                self.proxy.before.entry(slot).or_default().hops.push(hop);
+                if let Some(up) = attempt.up.take() {
+                    self.client.ups.remove(up);
+                }
+                self.attempt_at(&mut attempt, worker, to, now);
+            }
+        }
+        self.replan(slot, attempt);
+    }
+
+    /// To whom a request is sent again of which an attempt came to `error`.
+    fn another(
+        &mut self,
+        slot: u32,
+        attempt: &Attempt,
+        worker: u32,
+        tried: Option<u32>,
+        error: HopError,
+    ) -> Option<(u32, u32)> {
+        let made = self.proxy.before.get(&slot).map_or(0, |before| before.tried.len());
+        let stage = match error {
+            HopError::ConnectRefused => Stage::Connect,
+            _ => Stage::Exchange,
         };
+        let can_repeat = self.kinds.may_repeat(attempt.request.kind);
+        let retry = self.path().retry;
+        if made >= self.proxy.retries || !may_retry(retry, Failed { stage, error }, can_repeat) {
+            return None;
+        }
+        let before = self.proxy.before.entry(slot).or_default();
+        before.tried.extend(tried);
+        let tried = before.tried.clone();
+        self.proxy.pick(worker, &tried, self.now)
+    }
+
+    /// The connection of a failed attempt is of no more use.
+    fn close_failed(&mut self, attempt: &Attempt) {
+        let Some(up) = attempt.up.and_then(|up| self.client.ups.get(up)) else { return };
+        if attempt.came.is_some() || up.conn.served > 0 {
+            self.close_upstream(up.conn);
+        }
+    }
+
+    /// The endpoint has one request less in flight. Returns which.
+    fn leave_endpoint(&mut self, attempt: &mut Attempt) -> Option<u32> {
+        let number = attempt.endpoint.take()?;
+        let endpoint = self.proxy.endpoint(attempt.worker?, number)?;
+        endpoint.active = endpoint.active.saturating_sub(1);
+        Some(number)
+    }
+
+    fn health_failed(&mut self, worker: u32, endpoint: Option<u32>, error: HopError) {
+        let (Some(limits), Some(endpoint)) = (self.proxy.limits, endpoint) else { return };
+        if !is_the_pods(error) {
+            return;
+        }
+        let now = self.now.0;
+        let Some(endpoint) = self.proxy.endpoint(worker, endpoint) else { return };
+        if let Some(fails) = endpoint.health.failed(limits, now)
+            && !endpoint.is_removed
+        {
+            let pod = String::from(self.cluster.pod_name(endpoint.pod));
+            self.emit(Source::Proxy, EventKind::EndpointEjected { consumer: worker, pod, fails });
+        }
+    }
+
+    fn health_succeeded(&mut self, worker: u32, endpoint: Option<u32>) {
+        let (Some(limits), Some(endpoint)) = (self.proxy.limits, endpoint) else { return };
+        let Some(endpoint) = self.proxy.endpoint(worker, endpoint) else { return };
+        if endpoint.health.succeeded(limits) && !endpoint.is_removed {
+            let pod = String::from(self.cluster.pod_name(endpoint.pod));
+            self.emit(Source::Proxy, EventKind::EndpointReadmitted { consumer: worker, pod });
+        }
+    }
+
+    /// A request is over: what the worker had of it, and what it hid.
+    pub(super) fn leave_proxy(&mut self, slot: u32, attempt: &mut Attempt) {
+        let Some(worker) = attempt.worker else { return };
+        let ending = attempt.ending;
+        let is_answered = ending.hop.is_none() && ending.outcome != Outcome::Timeout;
+        if is_answered {
+            self.health_succeeded(worker, attempt.endpoint);
+        }
+        if self.proxy.retries > 0
+            && let Some(before) = self.proxy.before.remove(&slot)
+        {
+            for hop in before.hops {
+                self.tell_hidden(attempt.request.number, is_answered, hop);
+            }
+        }
+        self.give_back_upstream(attempt, worker, is_answered);
+        self.leave_endpoint(attempt);
+    }
+
+    /// The connection to the pod goes back to where it waits, or is closed.
+    fn give_back_upstream(&mut self, attempt: &Attempt, worker: u32, is_answered: bool) {
+        let Some(up) = attempt.up.and_then(|up| self.client.ups.remove(up)) else { return };
+        if attempt.answered.is_some() {
+            return;
+        }
+        let served = up.conn.served + 1;
+        let path = self.path();
+        let most = path.max_requests_per_connection.map_or(u64::MAX, u64::from);
+        let keeps = path.keep_alive && is_answered && served < most && !self.is_closing(attempt);
+        let timeout = path.idle_timeout;
+        let conn = Conn { served, idle_since: self.now, ..up.conn };
+        let of = attempt.endpoint.zip(self.proxy.worker(worker)).filter(|_| keeps);
+        let closed = match of {
+            Some((endpoint, worker)) => worker.keep(endpoint, conn),
+            // A connection that never came about needs no end.
+            None => (attempt.came.is_some() || up.conn.served > 0).then_some(conn),
+        };
+        if let Some(closed) = closed {
+            self.close_upstream(closed);
+        }
+        if keeps {
+            self.watch_idle(worker, self.now + timeout);
+        }
+    }
+
+    fn watch_idle(&mut self, worker: u32, at: Timestamp) {
+        if let Some(of) = self.proxy.worker(worker)
+            && !of.is_watching
+        {
+            of.is_watching = true;
+            self.agenda.plan(at, What::Idle(worker));
+        }
+    }
+
+    /// Closes what has been idle for too long.
+    pub(super) fn close_idle(&mut self, worker: u32) {
+        let timeout = self.path().idle_timeout;
+        let until = Timestamp(self.now.0.saturating_sub(timeout.0));
+        loop {
+            let Some(of) = self.proxy.worker(worker) else { return };
+            of.is_watching = false;
+            let Some(conn) = of.take_oldest(until) else { break };
+            self.close_upstream(conn);
+        }
+        let oldest = self.proxy.worker(worker).and_then(|of| of.oldest());
+        if let Some((since, _)) = oldest {
+            self.watch_idle(worker, since + timeout);
+        }
+    }
+
+    fn tell_hidden(&mut self, number: u64, rescued: bool, hop: Hop) {
+        let key = Alike {
+            worker: hop.consumer,
+            pod: hop.pod.clone(),
+            error: hop.error,
+            tries: hop.tries,
+            has_served: hop.connection.as_ref().is_some_and(|connection| connection.served > 0),
+            rescued,
+        };
+        match self.proxy.telling.add(key, hop) {
+            Told::Alone(hop) => self.retried(1, Some(number), rescued, hop),
+            Told::Counted => {}
+            Told::Dropped => self.proxy.dropped += 1,
+        }
+    }
+
+    fn retried(&mut self, n: u64, request_id: Option<u64>, rescued: bool, hop: Hop) {
+        let at = hop.ended;
+        let kind = EventKind::Retried { n, request_id, rescued, hop };
+        self.observer.event(at, Source::Proxy, kind, None);
+    }
+
+    /// Tells what is told once a second.
+    pub(super) fn tell_retries(&mut self) {
+        for (key, n, hop) in self.proxy.telling.end_second() {
+            self.retried(n, None, key.rescued, hop);
+        }
+        let count = core::mem::take(&mut self.proxy.dropped);
+        if count > 0 {
+            let message = format!("the proxy did not report {count} retries");
+            let code = WarningCode::OutputDropped;
+            self.emit(Source::Proxy, EventKind::Warning { code, message });
+        }
+    }
+
+    /// An attempt in the record's terms.
+    pub(super) fn hop(&self, attempt: &Attempt, worker: u32, pod: Option<String>) -> Hop {
+        let up = attempt.up.and_then(|up| self.client.ups.get(up));
+        let sees = Timestamp(attempt.ending.at.0.saturating_sub(self.network().0));
+        Hop {
+            consumer: worker,
+            error: attempt.ending.hop,
+            pod,
+            connection: up.map(|up| Connection {
+                id: up.conn.id,
+                opened: up.conn.opened,
+                served: up.conn.served,
+                idle: up.idle,
+            }),
+            started: up.map_or(attempt.sent, |up| up.started),
+            ended: attempt.answered.map_or(sees, |(seen, _)| seen),
+            tries: attempt.tries,
+        }
+    }
+}
+
+/// What the client sees of the worker's own answer.
+fn own_answer(error: HopError) -> Outcome {
+    match status(error) {
+        502 => Outcome::Status502,
+        503 => Outcome::Status503,
+        504 => Outcome::Status504,
+        _ => Outcome::StatusOther,
     }
 }

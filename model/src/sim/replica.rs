@@ -11,7 +11,7 @@ use crate::{
     cluster::ContainerId,
     event::LifecyclePhase,
     rng::Stream,
-    spec::{Misbehaviour, Sampler, Service, Simulation},
+    spec::{Misbehaviour, OnCancel, Sampler, Service, Simulation, WarmUp, WhenFull},
     time::{Nanos, Timestamp},
 };
 
@@ -39,6 +39,37 @@ const BASE_MEMORY: u64 = 6 << 20;
 /// Upper bounds of the latency histogram that it tells, seconds.
 pub(super) const BUCKETS: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// The same in nanoseconds, and one that nothing is above.
+const BOUNDS: [u64; BUCKETS.len() + 1] = bounds();
+/// By the number of bits that a latency has: how many bounds have fewer.
+const FEWER_BITS: [u8; 65] = fewer_bits();
+
+const fn bounds() -> [u64; BUCKETS.len() + 1] {
+    let (mut bounds, mut place) = ([u64::MAX; BUCKETS.len() + 1], 0);
+    while place < BUCKETS.len() {
+        bounds[place] = (BUCKETS[place] * 1e9 + 0.5) as u64;
+        place += 1;
+    }
+    bounds
+}
+
+const fn fewer_bits() -> [u8; 65] {
+    let (mut fewer, mut bits) = ([0; 65], 0);
+    while bits < fewer.len() {
+        while (u64::BITS - BOUNDS[fewer[bits] as usize].leading_zeros()) < bits as u32 {
+            fewer[bits] += 1;
+        }
+        bits += 1;
+    }
+    fewer
+}
+
+/// The bucket of a latency; behind the last one if it is above all bounds. No two bounds have the
+/// same number of bits, so that one comparison is enough.
+fn bucket(ns: u64) -> usize {
+    let fewer = usize::from(FEWER_BITS[(u64::BITS - ns.leading_zeros()) as usize]);
+    fewer + usize::from(ns > BOUNDS[fewer])
+}
 
 /// What is due of a replica by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +106,8 @@ pub(super) enum Reply {
     OutOfMemory,
     /// None as long as the process does not go on.
     Stalled,
+    /// None: its connection is closed as it comes.
+    Closed,
 }
 
 /// What a connection attempt meets.
@@ -121,7 +154,6 @@ pub(super) struct Counts {
     pub(super) answered: u64,
     pub(super) refused: u64,
     pub(super) buckets: [u64; BUCKETS.len()],
-    pub(super) sum: f64,
 }
 
 /// One container.
@@ -129,15 +161,20 @@ pub(super) struct Counts {
 pub(super) struct Replica {
     pub(super) container: ContainerId,
     service: Service,
-    misbehave: Vec<Misbehaviour>,
+    /// Its wrong behaviours, a bit of each.
+    wrong: u32,
     waits: Sampler,
     latency: Stream,
+    /// What the machine adds to each request.
+    overhead: (Sampler, Stream),
     cpu: Cpu,
     memory_limit: Option<u64>,
     /// When each worker is free, where their number is bounded.
     workers: BinaryHeap<Reverse<Timestamp>>,
+    /// When each request that waits for a worker does so no more, where their number is bounded.
+    queue: BinaryHeap<Reverse<Timestamp>>,
     stage: Stage,
-    warm_at: Timestamp,
+    listens_at: Timestamp,
     signal_at: Option<Timestamp>,
     announces: bool,
     refuses: bool,
@@ -163,10 +200,10 @@ impl Replica {
         now: Timestamp,
         container: ContainerId,
         service: Service,
-        misbehave: Vec<Misbehaviour>,
+        misbehave: &[Misbehaviour],
         simulation: &Simulation,
         limits: (Option<u64>, Option<u64>),
-        latency: Stream,
+        [latency, overhead]: [Stream; 2],
         acts: &mut Vec<Act>,
     ) -> Self {
         let is_premature = misbehave.contains(&Misbehaviour::ReadyBeforeListening);
@@ -178,11 +215,13 @@ impl Replica {
             memory_limit: limits.1,
             waits: service.latency.sampler(),
             service,
-            misbehave,
+            wrong: misbehave.iter().fold(0, |wrong, how| wrong | 1 << *how as u32),
             latency,
+            overhead: (simulation.overhead.sampler(), overhead),
             workers: BinaryHeap::new(),
+            queue: BinaryHeap::new(),
             stage: Stage::Starting,
-            warm_at: now,
+            listens_at: now,
             signal_at: None,
             announces: false,
             refuses: false,
@@ -211,7 +250,7 @@ impl Replica {
     }
 
     pub(super) fn has(&self, how: Misbehaviour) -> bool {
-        self.misbehave.contains(&how)
+        self.wrong & 1 << how as u32 != 0
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -280,14 +319,21 @@ impl Replica {
         Some(if is_behind { self.busy_until.since(now) } else { Nanos::ZERO })
     }
 
-    /// A request has come.
-    pub(super) fn take(&mut self, now: Timestamp) -> Reply {
+    /// A request has come, whose client closes the connection at `gives_up` if it has no answer by
+    /// then.
+    pub(super) fn take(&mut self, now: Timestamp, gives_up: Timestamp) -> Reply {
         self.in_flight += 1;
         if self.frozen_at.is_some() || self.is_blocked {
             return Reply::Stalled;
         }
         if self.refuses {
             return Reply::Answer { at: now, is_refusal: true };
+        }
+        if let Some(full) = self.is_full(now) {
+            return match full {
+                WhenFull::Unavailable => Reply::Answer { at: now, is_refusal: true },
+                WhenFull::Close => Reply::Closed,
+            };
         }
         self.taken += 1;
         if self.has(Misbehaviour::CrashOnRequest) && self.taken >= CRASH_EVERY {
@@ -296,8 +342,8 @@ impl Replica {
         if self.memory_limit.is_some_and(|limit| self.usage(now).memory > limit) {
             return Reply::OutOfMemory;
         }
-        let at = self.work(now);
-        self.busy_until = self.busy_until.max(at);
+        let at = self.work(now, gives_up);
+        self.busy_until = self.busy_until.max(at.min(gives_up));
         Reply::Answer { at, is_refusal: false }
     }
 
@@ -305,45 +351,94 @@ impl Replica {
     /// a refusal.
     pub(super) fn take_again(&mut self, now: Timestamp) -> Option<(Timestamp, bool)> {
         self.in_flight = self.in_flight.saturating_sub(1);
-        match self.take(now) {
+        match self.take(now, Timestamp::MAX) {
             Reply::Answer { at, is_refusal } => Some((at, is_refusal)),
-            Reply::Crash | Reply::OutOfMemory | Reply::Stalled => None,
+            Reply::Crash | Reply::OutOfMemory | Reply::Stalled | Reply::Closed => None,
         }
     }
 
-    fn work(&mut self, now: Timestamp) -> Timestamp {
-        let mut wait = self.waits.sample(&mut self.latency);
+    /// What becomes of a request for which there is no room.
+    fn is_full(&mut self, now: Timestamp) -> Option<WhenFull> {
+        let (queue, workers) = (self.service.queue?, self.service.workers?);
+        while self.queue.peek().is_some_and(|Reverse(left)| *left <= now) {
+            self.queue.pop();
+        }
+        let waits = self.workers.len() >= workers as usize
+            && self.workers.peek().is_some_and(|Reverse(free)| *free > now);
+        (waits && self.queue.len() >= queue.length as usize).then_some(queue.full)
+    }
+
+    /// When the request is done that came at `now`: in its turn, if its client still waits then.
+    fn work(&mut self, now: Timestamp, gives_up: Timestamp) -> Timestamp {
+        let Some(workers) = self.service.workers else {
+            return self.work_from(now);
+        };
+        if self.workers.len() < workers as usize {
+            let end = self.work_from(now);
+            self.workers.push(Reverse(self.busy_with(end, gives_up)));
+            return end;
+        }
+        let free = self.workers.peek().map_or(now, |Reverse(free)| *free);
+        let start = free.max(now);
+        if start > now && self.service.queue.is_some() {
+            self.queue.push(Reverse(self.busy_with(start, gives_up)));
+        }
+        if start >= gives_up && self.service.on_cancel == OnCancel::Stop {
+            // It is gone before its turn comes.
+            return Timestamp::MAX;
+        }
+        let end = self.work_from(start);
+        let until = self.busy_with(end, gives_up);
+        if let Some(mut first) = self.workers.peek_mut() {
+            *first = Reverse(until);
+        }
+        end
+    }
+
+    /// Until when a request is waited for that would last until `end`.
+    fn busy_with(&self, end: Timestamp, gives_up: Timestamp) -> Timestamp {
+        match self.service.on_cancel {
+            OnCancel::Stop => end.min(gives_up),
+            OnCancel::Finish => end,
+        }
+    }
+
+    fn work_from(&mut self, start: Timestamp) -> Timestamp {
+        let (mut cpu, mut wait) = (self.service.cpu, self.waits.sample(&mut self.latency));
+        if let Some(factor) = self.slower(start) {
+            cpu = Nanos((cpu.0 as f64 * factor) as u64);
+            wait = Nanos((wait.0 as f64 * factor) as u64);
+        }
         let is_cold = self.has(Misbehaviour::ColdStart) && self.taken <= COLD_REQUESTS;
-        let is_warming = self.has(Misbehaviour::ReadyBeforeWarm) && now < self.warm_at;
+        let is_warming =
+            self.has(Misbehaviour::ReadyBeforeWarm) && start < self.listens_at + WARM_UP;
         if is_cold || is_warming {
             wait = wait + SLOWNESS;
         }
-        let Some(workers) = self.service.workers else {
-            return self.cpu.run(now, self.service.cpu) + wait;
-        };
-        let mut start = now;
-        if self.workers.len() >= workers as usize
-            && let Some(Reverse(free)) = self.workers.pop()
-        {
-            start = start.max(free);
-        }
-        let end = self.cpu.run(start, self.service.cpu) + wait;
-        self.workers.push(Reverse(end));
-        end
+        let (overhead, stream) = &mut self.overhead;
+        let overhead = overhead.sample(stream);
+        self.cpu.run(start, cpu) + wait + overhead
+    }
+
+    /// How many times as long a request takes that begins now, if it is not as long.
+    fn slower(&self, now: Timestamp) -> Option<f64> {
+        let WarmUp { for_, requests, factor } = self.service.warm_up?;
+        let is_young = for_.is_some_and(|span| now < self.listens_at + span);
+        let is_early = requests.is_some_and(|requests| self.taken <= requests);
+        (is_young || is_early).then_some(factor)
     }
 
     /// A request that came at `came` was answered at `now`.
     pub(super) fn answered(&mut self, came: Timestamp, now: Timestamp, is_refusal: bool) {
-        let seconds = now.since(came).as_secs_f64();
+        let took = now.since(came).0;
         if is_refusal {
             self.counts.refused += 1;
         } else {
             self.counts.answered += 1;
         }
-        if let Some(bucket) = BUCKETS.iter().position(|bound| seconds <= *bound) {
-            self.counts.buckets[bucket] += 1;
+        if let Some(bucket) = self.counts.buckets.get_mut(bucket(took)) {
+            *bucket += 1;
         }
-        self.counts.sum += seconds;
     }
 
     /// A request is in flight no more, however it ended.
@@ -385,7 +480,7 @@ impl Replica {
         match step {
             Step::Listen if self.stage == Stage::Starting => {
                 self.stage = Stage::Serving;
-                self.warm_at = now + WARM_UP;
+                self.listens_at = now;
                 let is_bound = !self.has(Misbehaviour::BindLoopback);
                 let address = if is_bound { "0.0.0.0:8080" } else { "127.0.0.1:8080" };
                 let detail = alloc::format!("addr=\"{address}\"");
@@ -497,4 +592,20 @@ impl Replica {
 
 fn tell(phase: LifecyclePhase) -> Act {
     Act::Tell(phase, alloc::string::String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_is_in_the_first_bucket_whose_bound_is_not_below_it() {
+        for bound in &BOUNDS[..BUCKETS.len()] {
+            for ns in [bound / 2, bound - 1, *bound, bound + 1, bound * 3] {
+                let first = BOUNDS.iter().position(|bound| ns <= *bound);
+                assert_eq!(Some(bucket(ns)), first, "{ns} ns");
+            }
+        }
+        assert_eq!((bucket(0), bucket(u64::MAX)), (0, BUCKETS.len()));
+    }
 }

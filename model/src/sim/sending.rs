@@ -10,6 +10,7 @@ use super::{
     traffic::{Attempt, Conn, Ending, Request},
 };
 use crate::{
+    load::Arrival,
     outcome::{Failure, Outcome},
     spec::PathKind,
     time::{Nanos, Timestamp},
@@ -52,16 +53,16 @@ pub(super) fn kept(
 impl Sim<'_> {
     /// The next request is due.
     pub(super) fn arrive(&mut self) {
-        let Some(arrival) = self.next else { return };
-        self.next = self.schedule.next();
-        self.observer.owed(self.now, arrival.phase);
+        let Some(&arrival) = self.due.peek() else { return };
+        self.due.advance();
+        self.observer.owed(self.now, arrival);
+        let Arrival { phase, number, kind, .. } = arrival;
         self.client.owed += 1;
-        let kind = match arrival.kind {
+        let kind = match kind {
             Some(kind) => self.kinds.of_trace(kind),
             None => self.kinds.draw(),
         };
-        let request =
-            Request { number: arrival.number, phase: arrival.phase, kind, scheduled: self.now };
+        let request = Request { number, phase, kind, scheduled: self.now };
         if self.client.waiting.is_empty() && self.send(request) {
             return;
         }
@@ -186,7 +187,7 @@ impl Sim<'_> {
     }
 
     fn connect_to_proxy(&mut self, request: Request) {
-        let workers = self.workers.len().max(1) as u64;
+        let workers = self.proxy.workers.len().max(1) as u64;
         let worker = self.balancing.below(workers) as u32;
         let slot = self.open(None, 0, worker);
         let mut attempt = self.attempt(request, slot);
@@ -233,6 +234,10 @@ impl Sim<'_> {
             worker: None,
             pod: None,
             restarts: 0,
+            endpoint: None,
+            tries: 0,
+            is_failing: false,
+            answered: None,
             came: None,
             ending: Ending { at: deadline, outcome: Outcome::Timeout, hop: None },
             deadline,
@@ -246,13 +251,20 @@ impl Sim<'_> {
         let network = self.network();
         attempt.came = Some(comes);
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
-        match replica.take(comes) {
+        // It closes the connection, and the pod learns of that one way later.
+        match replica.take(comes, attempt.deadline + network) {
             Reply::Answer { at, is_refusal } => {
                 attempt.is_refusal = is_refusal;
                 attempt.ending.outcome = if is_refusal { Outcome::Status503 } else { Outcome::Ok };
                 attempt.ending.at = at + network;
             }
             Reply::Stalled => {}
+            Reply::Closed => {
+                let served = self.client.conns.get(attempt.conn).map_or(0, |conn| conn.served);
+                let is_new = served == 0;
+                attempt.ending.outcome = if is_new { Outcome::EofNew } else { Outcome::EofReused };
+                attempt.ending.at = comes + network;
+            }
             Reply::Crash => self.plan_end(pod, attempt.restarts, comes, Step::Crash),
             Reply::OutOfMemory => {
                 self.plan_end(pod, attempt.restarts, comes, Step::OutOfMemory);
@@ -260,22 +272,29 @@ impl Sim<'_> {
         }
     }
 
+    fn count_sent(&mut self, request: Request) {
+        self.client.sent += 1;
+        let Request { number, phase, scheduled, .. } = request;
+        let at = self.start.map_or(Nanos::ZERO, |start| scheduled.since(start));
+        let arrival = Arrival { at, number, phase, kind: None };
+        self.observer.sent(self.now, arrival, self.now.since(scheduled));
+    }
+
     /// Plans an attempt's end, which is at its client's patience at the latest.
     pub(super) fn begin(&mut self, mut attempt: Attempt) {
-        self.client.sent += 1;
-        if attempt.ending.at > attempt.deadline {
-            attempt.ending.at = attempt.deadline;
-            attempt.ending.outcome = Outcome::Timeout;
-            attempt.ending.hop = None;
-        }
+        self.count_sent(attempt.request);
+        attempt.keep_to_deadline();
         let at = attempt.ending.at;
         let slot = self.client.attempts.insert(attempt);
-        self.agenda.plan(at, What::Ending(slot, 0));
+        let version = self.agenda.plan_end(at, slot);
+        if let Some(known) = self.client.attempts.get_mut(slot) {
+            known.version = version;
+        }
     }
 
     /// No endpoint: kube-proxy rejects the connection, which a client sees as refused.
     fn no_endpoint(&mut self, request: Request, consumer: u32) {
-        self.client.sent += 1;
+        self.count_sent(request);
         let times = super::Times { scheduled: request.scheduled, sent: self.now, ended: self.now };
         self.observer.ended(Outcome::ConnectRefused, request.phase, times);
         let mut failure = self.failure(request, Outcome::ConnectRefused, self.now);

@@ -1,5 +1,9 @@
 //! Runs whose outcome is known.
 
+mod nodes;
+mod proxy;
+mod streams;
+
 use alloc::{
     collections::BTreeMap,
     format,
@@ -15,6 +19,7 @@ use crate::spec::{Action, validate};
 struct Notes {
     outcomes: BTreeMap<Outcome, u64>,
     owed: u64,
+    arrivals: Vec<(Nanos, u64)>,
     latency: Vec<u64>,
     failures: Vec<Failure>,
     events: Vec<(Timestamp, EventKind)>,
@@ -27,9 +32,12 @@ impl Observer for Notes {
         self.events.push((at, kind));
     }
 
-    fn owed(&mut self, _: Timestamp, _: u16) {
+    fn owed(&mut self, _: Timestamp, arrival: Arrival) {
+        self.arrivals.push((arrival.at, arrival.number));
         self.owed += 1;
     }
+
+    fn sent(&mut self, _: Timestamp, _: Arrival, _: Nanos) {}
 
     fn ended(&mut self, outcome: Outcome, _: u16, times: Times) {
         *self.outcomes.entry(outcome).or_default() += 1;
@@ -70,39 +78,6 @@ fn play(yaml_as_json: &str) -> Notes {
     let told: u64 = notes.outcomes.values().sum();
     assert_eq!(told, notes.owed, "every owed request has one outcome");
     notes
-}
-
-/// One pod with one core; exponential work at this mean; Poisson arrivals.
-fn queue(rate: u32, mean_ms: u32, cores: u32, seconds: u32) -> String {
-    format!(
-        r#"{{"name":"q","seed":11,"simulation":{{"cores":{cores},"network":"0s"}},
-        "target":{{"service":{{"latency":{{"exponential":{{"mean":"{mean_ms}ms"}}}},"workers":{cores}}}}},
-        "traffic":{{"phases":[{{"hold":"{rate}/s","for":"{seconds}s"}}],"timeout":"600s",
-        "maxConnections":100000}}}}"#
-    )
-}
-
-fn mean_ms(notes: &Notes) -> f64 {
-    let sum: f64 = notes.latency.iter().map(|ns| *ns as f64 / 1e6).sum();
-    sum / notes.latency.len() as f64
-}
-
-#[test]
-fn one_worker_is_the_queue_m_m_1() {
-    // rho = 0.8: W = 1 / (mu - lambda) = 1 / (100 - 80) s = 50 ms.
-    let notes = play(&queue(80, 10, 1, 20_000));
-    assert_eq!(notes.outcomes.len(), 1, "{:?}", notes.outcomes);
-    let mean = mean_ms(&notes);
-    assert!((mean - 50.0).abs() < 1.5, "{mean} ms");
-}
-
-#[test]
-fn four_workers_are_the_queue_m_m_4() {
-    // Erlang C with a = 3.2, c = 4: C = 0.5964; W = C / (c mu - lambda) + 1 / mu
-    // = 0.5964 / (400 - 320) s + 10 ms = 17.455 ms.
-    let notes = play(&queue(320, 10, 4, 5_000));
-    let mean = mean_ms(&notes);
-    assert!((mean - 17.455).abs() < 0.5, "{mean} ms");
 }
 
 const ROLLOUT: &str = r#"{"name":"r","seed":3,

@@ -6,6 +6,7 @@ use alloc::{
 };
 
 use crate::{
+    load::{Arrival, Schedule},
     outcome::{HopError, Outcome},
     time::{Nanos, Timestamp},
 };
@@ -17,6 +18,45 @@ pub(super) struct Request {
     pub(super) phase: u16,
     pub(super) kind: u16,
     pub(super) scheduled: Timestamp,
+}
+
+/// How many arrivals are calculated at a time.
+const BLOCK: usize = 256;
+
+/// What is owed from now on, in order of time. It is calculated in blocks, which is faster than one
+/// by one.
+#[derive(Clone, Debug)]
+pub(super) struct Due {
+    schedule: Schedule,
+    block: Vec<Arrival>,
+    place: usize,
+}
+
+impl Due {
+    pub(super) fn new(schedule: Schedule) -> Self {
+        let mut due = Self { schedule, block: Vec::with_capacity(BLOCK), place: 0 };
+        due.fill();
+        due
+    }
+
+    fn fill(&mut self) {
+        self.block.clear();
+        self.block.extend(self.schedule.by_ref().take(BLOCK));
+        self.place = 0;
+    }
+
+    /// The next one; `None` if there are no more.
+    pub(super) fn peek(&self) -> Option<&Arrival> {
+        self.block.get(self.place)
+    }
+
+    /// Goes on behind it.
+    pub(super) fn advance(&mut self) {
+        self.place += 1;
+        if self.place >= self.block.len() {
+            self.fill();
+        }
+    }
 }
 
 /// A connection: of a client to a pod or a proxy, or of a proxy's worker to a pod.
@@ -110,14 +150,41 @@ pub(super) struct Attempt {
     /// The pod that it is at, or was meant for.
     pub(super) pod: Option<u32>,
     pub(super) restarts: u32,
-    /// When it reached the pod; `None` if it never did.
+    /// The worker's endpoint of that pod, while it has the request.
+    pub(super) endpoint: Option<u32>,
+    /// How often the proxy has tried a pod.
+    pub(super) tries: u32,
+    /// `ending` is when the proxy sees an error, which its client need not come to know.
+    pub(super) is_failing: bool,
+    /// The proxy answered by itself: when, and for what.
+    pub(super) answered: Option<(Timestamp, HopError)>,
+    /// When it reached the pod; `None` if it never did, or has nothing to do with it any more.
     pub(super) came: Option<Timestamp>,
     pub(super) ending: Ending,
     /// When its client gives up.
     pub(super) deadline: Timestamp,
-    /// Counts the changes of `ending`: older news of it are stale.
-    pub(super) version: u32,
+    /// The agenda's of `ending`: news of any other version are stale.
+    pub(super) version: u64,
     pub(super) is_refusal: bool,
+}
+
+impl Attempt {
+    /// When whoever waits for the pod knows how it ends: its client, or the proxy `network` earlier.
+    pub(super) fn known_at(&self, network: Nanos) -> Timestamp {
+        let is_passed_on = self.worker.is_some() && !self.is_failing;
+        if is_passed_on && self.ending.outcome != Outcome::Timeout {
+            return Timestamp(self.ending.at.0.saturating_sub(network.0));
+        }
+        self.ending.at
+    }
+
+    /// It ends at its client's patience at the latest.
+    pub(super) fn keep_to_deadline(&mut self) {
+        if self.ending.at > self.deadline {
+            self.ending = Ending { at: self.deadline, outcome: Outcome::Timeout, hop: None };
+            self.is_failing = false;
+        }
+    }
 }
 
 /// A proxy's connection to a pod, as one attempt used it.
@@ -125,15 +192,9 @@ pub(super) struct Attempt {
 pub(super) struct Up {
     pub(super) conn: Conn,
     pub(super) started: Timestamp,
+    /// When the request was sent on it: the connection stood.
+    pub(super) sent: Timestamp,
     pub(super) idle: Nanos,
-}
-
-/// A proxy's worker.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Worker {
-    /// Idle connections to pods, the last used last.
-    pub(super) idle: Vec<Conn>,
-    pub(super) next: u64,
 }
 
 /// What the client has.

@@ -1,6 +1,6 @@
 //! What is done to the target while the traffic runs.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -130,7 +130,7 @@ pub struct Rollout {
     pub image: Option<String>,
     /// The bundled service of the new revision, the whole of it; as the old one if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub service: Option<Service>,
+    pub service: Option<Box<Service>>,
     /// The command of the new revision; as the old one if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,

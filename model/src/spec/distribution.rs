@@ -1,6 +1,6 @@
 //! Distributions of durations.
 
-use alloc::{borrow::Cow, string::String};
+use alloc::{borrow::Cow, string::String, sync::Arc, vec::Vec};
 use core::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -8,8 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 
 use crate::{rng::Stream, time::Nanos};
 
-/// A distribution of durations: `12ms`, `{uniform: [0s, 2s]}`, `{exponential: {mean: 12ms}}` or
-/// `{lognormal: {median: 12ms, p99: 60ms}}`.
+/// The most values or quantiles of a distribution: they also go through command lines.
+pub const VALUES_MAX: usize = 1001;
+
+/// A distribution of durations: `12ms`, `{uniform: [0s, 2s]}`, `{exponential: {mean: 12ms}}`,
+/// `{lognormal: {median: 12ms, p99: 60ms}}`, `{values: [8ms, 9ms, 30ms]}`,
+/// `{quantiles: [[0, 5ms], [0.5, 8ms], [1, 40ms]]}` or `{file: latencies.csv}`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Distribution {
     /// Always the same.
@@ -28,10 +32,27 @@ pub enum Distribution {
         /// The 99th percentile.
         p99: Nanos,
     },
+    /// One of these, all as likely.
+    Values(Arc<[Nanos]>),
+    /// Given by quantiles, from 0 to 1 and ascending; in a straight line between two of them.
+    Quantiles(Arc<[(f64, Nanos)]>),
+    /// To be read of a file before it is used: it then is one of the two above.
+    File(ValuesFile),
+}
+
+/// A file with a value a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ValuesFile {
+    /// Where it is.
+    pub path: String,
+    /// The column of the values, by its name in the first line; the first one if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
 }
 
 /// A distribution, prepared for draws.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Sampler {
     /// Always the same.
     Fixed(Nanos),
@@ -54,18 +75,22 @@ pub enum Sampler {
         /// Of the logarithm.
         sigma: f64,
     },
+    /// One of these.
+    Values(Arc<[Nanos]>),
+    /// Of these, in a straight line between two.
+    Quantiles(Arc<[(f64, Nanos)]>),
 }
 
 impl Sampler {
     /// One draw.
     pub fn sample(&self, stream: &mut Stream) -> Nanos {
-        match *self {
-            Self::Fixed(span) => span,
-            Self::Uniform { low, width } => Nanos(low + stream.below(width)),
+        match self {
+            Self::Fixed(span) => *span,
+            Self::Uniform { low, width } => Nanos(low + stream.below(*width)),
             Self::Exponential { mean } => Nanos((mean * stream.exponential()) as u64),
-            Self::Lognormal { median, sigma } => {
-                Nanos((median * libm::exp(sigma * stream.normal())) as u64)
-            }
+            Self::Lognormal { median, sigma } => Nanos((median * stream.lognormal(*sigma)) as u64),
+            Self::Values(values) => values[stream.below(values.len() as u64) as usize],
+            Self::Quantiles(quantiles) => between(quantiles, stream.unit()),
         }
     }
 }
@@ -98,6 +123,11 @@ impl Distribution {
                 median: median.0 as f64,
                 sigma: libm::log(p99.0 as f64 / median.0 as f64) / NORMAL_P99,
             },
+            Self::Values(values) if values.is_empty() => Sampler::Fixed(Nanos::ZERO),
+            Self::Values(values) => Sampler::Values(values.clone()),
+            Self::Quantiles(quantiles) => Sampler::Quantiles(quantiles.clone()),
+            // A scenario with a file that was not read does not pass its checks.
+            Self::File(_) => Sampler::Fixed(Nanos::ZERO),
         }
     }
 
@@ -106,7 +136,9 @@ impl Distribution {
         match self {
             Self::Fixed(span) => Some(*span),
             Self::Uniform(_, high) => Some(*high),
-            Self::Exponential { .. } | Self::Lognormal { .. } => None,
+            Self::Values(values) => values.iter().max().copied(),
+            Self::Quantiles(quantiles) => quantiles.last().map(|(_, span)| *span),
+            Self::Exponential { .. } | Self::Lognormal { .. } | Self::File(_) => None,
         }
     }
 
@@ -120,7 +152,28 @@ impl Distribution {
                 let sigma = libm::log(p99.0 as f64 / median.0 as f64) / NORMAL_P99;
                 Nanos((median.0 as f64 * libm::exp(sigma * normal_quantile(q))) as u64)
             }
+            Self::Values(values) => {
+                let mut values = values.to_vec();
+                values.sort_unstable();
+                let place = (values.len() as f64 * q) as usize;
+                values.get(place).or(values.last()).copied().unwrap_or_default()
+            }
+            Self::Quantiles(quantiles) => between(quantiles, q),
+            Self::File(_) => Nanos::ZERO,
         }
+    }
+
+    /// What a file's values make: themselves, if they are [`VALUES_MAX`] at most, else as many of
+    /// their quantiles, at equal distances. `None` without any.
+    pub fn of_values(mut values: Vec<Nanos>) -> Option<Self> {
+        let last = values.len().checked_sub(1)?;
+        if values.len() <= VALUES_MAX {
+            return Some(Self::Values(values.into()));
+        }
+        values.sort_unstable();
+        let steps = VALUES_MAX - 1;
+        let at = |step: usize| (step as f64 / steps as f64, values[last * step / steps]);
+        Some(Self::Quantiles((0..=steps).map(at).collect()))
     }
 
     /// Why the numbers make no distribution, if they do not.
@@ -132,8 +185,38 @@ impl Distribution {
                 Some("the median must be above zero")
             }
             Self::Lognormal { median, p99 } if p99 < median => Some("p99 is below the median"),
+            Self::Values(values) if values.is_empty() => Some("there is no value"),
+            Self::Values(values) if values.len() > VALUES_MAX => {
+                Some("there are more than 1001 values; give their quantiles, or a file")
+            }
+            Self::Quantiles(quantiles) => quantiles_problem(quantiles),
             _ => None,
         }
+    }
+}
+
+fn quantiles_problem(quantiles: &[(f64, Nanos)]) -> Option<&'static str> {
+    let ends = (quantiles.first().map(|one| one.0), quantiles.last().map(|one| one.0));
+    if quantiles.len() > VALUES_MAX {
+        return Some("there are more than 1001 quantiles");
+    }
+    if ends != (Some(0.0), Some(1.0)) {
+        return Some("quantiles begin with that of 0 and end with that of 1");
+    }
+    let ascend = |pair: &[(f64, Nanos)]| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1;
+    (!quantiles.windows(2).all(ascend)).then_some("quantiles must ascend")
+}
+
+/// The quantile `q`, in a straight line between those that are given.
+fn between(quantiles: &[(f64, Nanos)], q: f64) -> Nanos {
+    let behind = quantiles.partition_point(|(share, _)| *share <= q);
+    match (quantiles.get(behind.wrapping_sub(1)), quantiles.get(behind)) {
+        (Some((below, low)), Some((above, high))) => {
+            let part = (q - below) / (above - below);
+            Nanos(low.0 + ((high.0 - low.0) as f64 * part) as u64)
+        }
+        (Some((_, last)), None) => *last,
+        (None, first) => first.map_or(Nanos::ZERO, |(_, span)| *span),
     }
 }
 
@@ -161,6 +244,9 @@ impl fmt::Display for Distribution {
             Self::Lognormal { median, p99 } => {
                 write!(f, "lognormal with median {median} and p99 {p99}")
             }
+            Self::Values(values) => write!(f, "one of {} values", values.len()),
+            Self::Quantiles(quantiles) => write!(f, "of {} quantiles", quantiles.len()),
+            Self::File(file) => write!(f, "as in {}", file.path),
         }
     }
 }
@@ -193,6 +279,9 @@ impl Serialize for Distribution {
             Self::Lognormal { median, p99 } => {
                 map.serialize_entry("lognormal", &Quantiles { median: *median, p99: *p99 })?;
             }
+            Self::Values(values) => map.serialize_entry("values", &values[..])?,
+            Self::Quantiles(quantiles) => map.serialize_entry("quantiles", &quantiles[..])?,
+            Self::File(file) => map.serialize_entry("file", file)?,
         }
         map.end()
     }
@@ -206,13 +295,16 @@ impl<'de> Deserialize<'de> for Distribution {
 
 struct DistributionVisitor;
 
-const SHAPES: &[&str] = &["uniform", "exponential", "lognormal"];
+const SHAPES: &[&str] = &["uniform", "exponential", "lognormal", "values", "quantiles", "file"];
 
 impl<'de> de::Visitor<'de> for DistributionVisitor {
     type Value = Distribution;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration such as 12ms, or one of uniform, exponential and lognormal")
+        f.write_str(
+            "a duration such as 12ms, or one of uniform, exponential, lognormal, values, quantiles \
+             and file",
+        )
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Distribution, E> {
@@ -229,7 +321,9 @@ impl<'de> de::Visitor<'de> for DistributionVisitor {
 
     fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Distribution, A::Error> {
         let shape: String = map.next_key()?.ok_or_else(|| {
-            de::Error::custom("one of uniform, exponential and lognormal is missing")
+            de::Error::custom(
+                "one of uniform, exponential, lognormal, values, quantiles and file is missing",
+            )
         })?;
         let distribution = match shape.as_str() {
             "uniform" => {
@@ -241,6 +335,9 @@ impl<'de> de::Visitor<'de> for DistributionVisitor {
                 let Quantiles { median, p99 } = map.next_value()?;
                 Distribution::Lognormal { median, p99 }
             }
+            "values" => Distribution::Values(map.next_value::<Vec<Nanos>>()?.into()),
+            "quantiles" => Distribution::Quantiles(map.next_value::<Vec<(f64, Nanos)>>()?.into()),
+            "file" => Distribution::File(map.next_value()?),
             other => return Err(de::Error::unknown_field(other, SHAPES)),
         };
         if let Some(extra) = map.next_key::<String>()? {
@@ -264,6 +361,8 @@ impl JsonSchema for Distribution {
         let duration = generator.subschema_for::<Nanos>();
         let mean = generator.subschema_for::<Mean>();
         let quantiles = generator.subschema_for::<Quantiles>();
+        let file = generator.subschema_for::<ValuesFile>();
+        let pairs = generator.subschema_for::<Vec<(f64, Nanos)>>();
         json_schema!({
             "description": "A duration, or a distribution of durations",
             "anyOf": [
@@ -274,6 +373,12 @@ impl JsonSchema for Distribution {
                     "exponential": mean}},
                 {"type": "object", "additionalProperties": false, "required": ["lognormal"], "properties": {
                     "lognormal": quantiles}},
+                {"type": "object", "additionalProperties": false, "required": ["values"], "properties": {
+                    "values": {"type": "array", "items": duration, "minItems": 1, "maxItems": VALUES_MAX}}},
+                {"type": "object", "additionalProperties": false, "required": ["quantiles"], "properties": {
+                    "quantiles": pairs}},
+                {"type": "object", "additionalProperties": false, "required": ["file"], "properties": {
+                    "file": file}},
             ]
         })
     }
@@ -282,7 +387,6 @@ impl JsonSchema for Distribution {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
 
     fn read(json: &str) -> Result<Distribution, serde_json::Error> {
         serde_json::from_str(json)
@@ -295,6 +399,9 @@ mod tests {
             r#"{"uniform":["0s","2s"]}"#,
             r#"{"exponential":{"mean":"12ms"}}"#,
             r#"{"lognormal":{"median":"12ms","p99":"60ms"}}"#,
+            r#"{"values":["12ms","8ms","8ms"]}"#,
+            r#"{"quantiles":[[0.0,"0s"],[0.5,"8ms"],[1.0,"40ms"]]}"#,
+            r#"{"file":{"path":"latency.csv","column":"ms"}}"#,
         ];
         for json in rows {
             let distribution = read(json).expect(json);
@@ -309,12 +416,51 @@ mod tests {
             r#"{"exponential":{"mean":"0s"}}"#,
             r#"{"lognormal":{"median":"60ms","p99":"12ms"}}"#,
             r#"{"gamma":{}}"#,
+            r#"{"values":[]}"#,
+            r#"{"values":["1ms",2]}"#,
+            r#"{"quantiles":[[0.1,"0s"],[1,"8ms"]]}"#,
+            r#"{"quantiles":[[0,"0s"],[0.9,"8ms"]]}"#,
+            r#"{"quantiles":[[0,"0s"],[0.5,"9ms"],[1,"8ms"]]}"#,
+            r#"{"quantiles":[[0,"0s"],[0.5,"1ms"],[0.5,"2ms"],[1,"8ms"]]}"#,
+            r#"{"quantiles":[]}"#,
+            r#"{"file":"latency.csv"}"#,
             r#"{}"#,
             r#"{"exponential":{"mean":"1s"},"uniform":["0s","1s"]}"#,
             r#""fast""#,
         ] {
             assert!(read(json).is_err(), "{json}");
         }
+    }
+
+    #[test]
+    fn draws_of_what_was_measured_are_as_that_was() {
+        let mut stream = Stream::new(5, "draws");
+        let values = read(r#"{"values":["12ms","8ms","8ms","20ms"]}"#).expect("values");
+        let sampler = values.sampler();
+        let draws: Vec<u64> = (0..40_000).map(|_| sampler.sample(&mut stream).0).collect();
+        let eights = draws.iter().filter(|draw| **draw == 8_000_000).count();
+        assert!(eights.abs_diff(20_000) < 500, "half of them: {eights}");
+        assert_eq!(values.upper_bound(), Some(Nanos::from_millis(20)));
+        let quantiles = read(r#"{"quantiles":[[0,"2ms"],[0.9,"11ms"],[1,"100ms"]]}"#);
+        let sampler = quantiles.expect("quantiles").sampler();
+        let mut draws: Vec<u64> = (0..100_000).map(|_| sampler.sample(&mut stream).0).collect();
+        draws.sort_unstable();
+        for (place, ms) in [(45_000, 6.5), (90_000, 11.0), (95_000, 55.5)] {
+            assert!((draws[place] as f64 / 1e6 / ms - 1.0).abs() < 0.03, "{}", draws[place]);
+        }
+        assert!(draws[0] >= 2_000_000 && draws[99_999] <= 100_000_000);
+    }
+
+    #[test]
+    fn many_values_become_quantiles_and_few_stay_themselves() {
+        let few: Vec<Nanos> = (0..1001).rev().map(Nanos).collect();
+        assert_eq!(Distribution::of_values(few.clone()), Some(Distribution::Values(few.into())));
+        let many = Distribution::of_values((0..50_001).map(Nanos).collect()).expect("many");
+        assert_eq!(many.problem(), None);
+        for q in [0.0, 0.001, 0.25, 0.5004, 0.9999, 1.0] {
+            assert!(many.quantile(q).0.abs_diff((50_000.0 * q) as u64) <= 1, "{q}");
+        }
+        assert_eq!(Distribution::of_values(Vec::new()), None);
     }
 
     #[test]

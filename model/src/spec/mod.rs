@@ -10,6 +10,7 @@ mod distribution;
 mod gate;
 mod l7;
 mod metrics;
+mod nodes;
 mod objective;
 mod shape;
 mod simulation;
@@ -39,17 +40,21 @@ pub use deployment::{
     PodTemplate, Port, Probe, ResourceList, Resources, RollingUpdate, SleepAction, Strategy,
     StrategyType, TcpSocketAction,
 };
-pub use distribution::{Distribution, Sampler};
+pub use distribution::{Distribution, Sampler, VALUES_MAX, ValuesFile};
 pub use gate::{Gate, GateBound, GateMeasure};
 pub use l7::{Balancing, PassiveHealth, Retry};
 pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};
+pub use nodes::{Allocatable, ClusterAutoscaler, Nodes};
 pub use objective::{Bound, BoundOp, Measure, Objective};
 pub use shape::{
     CURVE_POINTS_MAX, Curve, CurvePoint, Interpolation, PARTS_MAX, PERIOD_MIN, Phase, Ramp,
     SCALE_MAX, SPEED_MAX, STEPS_MAX, ShapeFault, Sine, Spike, Step, played,
 };
 pub use simulation::Simulation;
-pub use target::{Dependency, DisruptionBudget, Drain, Misbehaviour, Service, Target};
+pub use target::{
+    Dependency, DisruptionBudget, Drain, Misbehaviour, OnCancel, Queue, Service, Target, WarmUp,
+    WhenFull,
+};
 pub use trace::{
     TRACE_KINDS_MAX, TRACE_REQUESTS_MAX, Trace, TraceBuilder, TraceData, TraceError, TraceIter,
 };
@@ -90,6 +95,9 @@ pub struct Scenario {
     /// The machines and the network under a simulated run (`sim`).
     #[serde(default, skip_serializing_if = "Simulation::is_default")]
     pub simulation: Simulation,
+    /// Nodes that have room for so many pods (`sim`). Without them there is always room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<Nodes>,
     /// The requests that are owed.
     pub traffic: Traffic,
     /// What is done to the deployment, and when.

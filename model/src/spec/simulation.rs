@@ -17,16 +17,20 @@ pub struct Simulation {
     pub network: Nanos,
     /// From the kubelet's order to the process's first instruction.
     pub process_start: Distribution,
+    /// What the machine adds to each request beside its CPU and its wait: the grain of timers,
+    /// scheduling.
+    pub overhead: Distribution,
 }
 
 impl Default for Simulation {
     /// *Source*: measured on loopback and with local processes: 30 us to 80 us one way, 5 ms to
-    /// 30 ms for a process.
+    /// 30 ms for a process. No overhead: that of a machine is for `highwater calibrate` to tell.
     fn default() -> Self {
         Self {
             cores: 2,
             network: Nanos(50_000),
             process_start: Distribution::Uniform(Nanos::from_millis(5), Nanos::from_millis(30)),
+            overhead: Distribution::Fixed(Nanos::ZERO),
         }
     }
 }

@@ -67,6 +67,16 @@ pub struct Service {
     /// How many requests it works on at once, the others wait; any number if not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers: Option<u32>,
+    /// How many requests may wait for a worker, and what becomes of one more; any number if not
+    /// given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
+    /// How its first requests are slower; not at all if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<WarmUp>,
+    /// What becomes of a request whose client is gone.
+    #[serde(skip_serializing_if = "OnCancel::is_default")]
+    pub on_cancel: OnCancel,
     /// What it does on SIGTERM.
     pub drain: Drain,
     /// After how long it closes an idle connection; never if not given.
@@ -75,6 +85,60 @@ pub struct Service {
     /// What it closes at the end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<Dependency>,
+}
+
+/// The queue before the workers of the bundled service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Queue {
+    /// How many requests may wait; with 0 none does.
+    pub length: u32,
+    /// What becomes of one more.
+    #[serde(default)]
+    pub full: WhenFull,
+}
+
+/// What a service with a full queue does with a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFull {
+    /// Answers 503 at once.
+    #[default]
+    Unavailable,
+    /// Closes its connection without an answer.
+    Close,
+}
+
+/// Why a service is slower at first: caches are empty, code is not compiled yet.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WarmUp {
+    /// How long, from its listening; or
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    pub for_: Option<Nanos>,
+    /// how many requests of each process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+    /// How many times as long such a request takes, CPU and waiting alike.
+    pub factor: f64,
+}
+
+/// What becomes of a request whose client is gone: it timed out, or closed its connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnCancel {
+    /// It waits no more, neither for its turn nor in it, and another has its worker. CPU work that
+    /// was begun is done.
+    #[default]
+    Stop,
+    /// It is worked on to its end, for nobody.
+    Finish,
+}
+
+impl OnCancel {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The drain of the bundled service.

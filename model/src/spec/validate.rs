@@ -7,11 +7,13 @@
 //! 4. `deployment`: strategy, probes, hooks, resources, as the API server validates them
 //! 5. `autoscaler`: bounds, metrics, behaviour, likewise
 //! 6. `metrics`: how metrics reach it
+//! 7. `nodes`: those of a simulated cluster
 
 mod autoscaler;
 mod deployment;
 mod l7;
 mod metrics;
+mod nodes;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -88,6 +90,7 @@ pub fn problems(scenario: &Scenario) -> Vec<Problem> {
     autoscaler::check(&mut found, scenario);
     metrics::check(&mut found, scenario);
     check_simulation(&mut found, &scenario.simulation);
+    nodes::check(&mut found, scenario);
     traffic::check(&mut found, &scenario.traffic);
     check_events(&mut found, scenario);
     check_objectives(&mut found, scenario);
@@ -113,6 +116,7 @@ fn check_simulation(found: &mut Problems, simulation: &Simulation) {
         found.add("simulation.network", format!("must be {NETWORK_MAX} at most"));
     }
     found.check_distribution("simulation.processStart", &simulation.process_start);
+    found.check_distribution("simulation.overhead", &simulation.overhead);
 }
 
 /// The problems found so far.
@@ -158,6 +162,8 @@ impl Problems {
     fn check_distribution(&mut self, path: &str, distribution: &Distribution) {
         if let Some(problem) = distribution.problem() {
             self.add(path, problem);
+        } else if let Distribution::File(_) = distribution {
+            self.add(path, "is in a file; only that of target.service.latency may be");
         } else if distribution.quantile(0.999) > LENGTH_MAX {
             self.add(path, format!("gives spans above {LENGTH_MAX}"));
         }

@@ -130,6 +130,9 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
             "a cluster's controller manager has settings of its own; leave it out on kube",
         );
     }
+    if scenario.nodes.is_some() {
+        return found("nodes", "a cluster has nodes of its own; leave it out on kube");
+    }
     if path.clients > 1 {
         return found("path.clients", "the clients are the generators; use traffic.generators");
     }

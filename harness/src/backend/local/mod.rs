@@ -102,6 +102,10 @@ fn unsupported(scenario: &Scenario) -> Option<(String, String)> {
     if let Some(key) = cluster_only(scenario) {
         return Some((key, "it needs a cluster; use --backend kube".into()));
     }
+    if scenario.nodes.is_some() {
+        let message = "its pods are processes of this machine, which has no room to be modelled";
+        return Some(("nodes".into(), format!("{message}; use --backend sim")));
+    }
     if scenario.autoscaler.is_some() && !metrics::can_account() {
         let message = "it needs the processes' accounting in /proc, which this machine has not";
         return Some(("autoscaler".into(), message.into()));

@@ -57,7 +57,7 @@ impl Version {
     pub(super) fn next(&self, rollout: &Rollout) -> Self {
         let mut next = self.clone();
         if let Some(service) = &rollout.service {
-            next.program = Program::Service(service.clone());
+            next.program = Program::Service((**service).clone());
         }
         if let Some(command) = &rollout.command {
             next.program = Program::Command(command.clone());

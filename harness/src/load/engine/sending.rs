@@ -19,12 +19,12 @@ use crate::load::{
 impl Engine {
     pub(super) fn send_due(&mut self, now: Timestamp) {
         for _ in 0..BURST_MAX {
-            let Some(arrival) = self.next else { return };
+            let Some(arrival) = self.ahead.front().copied() else { return };
             let scheduled = self.config.start + arrival.at;
             if scheduled > now {
                 return;
             }
-            self.next = self.next_arrival();
+            self.ahead.pop_front();
             self.recorder.owed(scheduled, arrival.phase);
             self.counts.owed += 1;
             self.watches[0].see(self.config.schedule.profile(), arrival, arrival.at);
@@ -37,6 +37,8 @@ impl Engine {
             if !self.waiting.is_empty() || !self.send(waiting) {
                 self.waiting.push_back(waiting);
             }
+            // After sending, which is what is due.
+            self.look_ahead(now);
         }
     }
 

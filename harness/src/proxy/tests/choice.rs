@@ -4,12 +4,13 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use highwater_model::{
     outcome::HopError,
+    proxy::health::Limits,
     spec::{Balancing, Retry},
 };
 use tokio::sync::Notify;
 
 use super::testkit::{GET, OK, Pod, Proxy, config, run, within};
-use crate::proxy::{Config, health::Limits, protocol::Report};
+use crate::proxy::{Config, protocol::Report};
 
 /// A time-out that no test outlives.
 const LONG: Duration = Duration::from_secs(3600);

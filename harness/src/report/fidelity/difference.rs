@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use highwater_model::time::Nanos;
 
-use crate::analyze::{
-    Analysis, Cause, Percentiles, ReplicaPoint, Timeline,
-    scaling::{Progress, slowest_of},
+use crate::{
+    analyze::{
+        Analysis, Cause, Percentiles, ReplicaPoint, Timeline,
+        scaling::{Progress, slowest_of},
+    },
+    record::hist::Hist,
 };
 
 /// The ratio of a percentile of `other` to that of `base`; `None` if either is not known.
@@ -46,6 +49,64 @@ pub fn equal_share(
         there = other.get(&at).copied().unwrap_or(there);
     }
     Some(equal as f64 / lasts.0 as f64)
+}
+
+/// How often the autoscaler looks: what happens within it is the same to it.
+///
+/// *Source*: kube-controller-manager, `--horizontal-pod-autoscaler-sync-period`, by default 15 s.
+pub const SYNC: Nanos = Nanos::from_secs(15);
+
+/// The share of the time with traffic in both runs, from its start on, in which a number of replicas
+/// of `other` lies within what `base` had at most `tolerance` before or after; `None` if there is no
+/// such time, or if either is not known at its start.
+pub fn within_share(
+    base: &Timeline,
+    other: &Timeline,
+    tolerance: Nanos,
+    of: impl Fn(&ReplicaPoint) -> u32,
+) -> Option<f64> {
+    let lasts = lasts(base).min(lasts(other));
+    if lasts == Nanos::ZERO {
+        return None;
+    }
+    let (base, other) = (steps(base, &of), steps(other, &of));
+    value_at(&base, 0)?;
+    value_at(&other, 0)?;
+    // Between two of these instants neither the value nor what it is compared with changes.
+    let around = base.keys().flat_map(|at| [at.saturating_sub(tolerance.0), at + tolerance.0]);
+    let mut changes: Vec<u64> = around.chain(other.keys().copied()).chain([lasts.0]).collect();
+    changes.retain(|at| (1..=lasts.0).contains(at));
+    changes.sort_unstable();
+    changes.dedup();
+    let (mut within, mut since) = (0, 0);
+    for at in changes {
+        let middle = since + (at - since) / 2;
+        let before = value_at(&base, middle.saturating_sub(tolerance.0));
+        let until = middle.saturating_add(tolerance.0).min(lasts.0);
+        let seen = base.range(middle.saturating_sub(tolerance.0)..=until).map(|(_, value)| *value);
+        let seen: Vec<u32> = before.into_iter().chain(seen).collect();
+        let (low, high) = (seen.iter().min(), seen.iter().max());
+        let here = value_at(&other, middle);
+        if here.as_ref() >= low && here.as_ref() <= high {
+            within += at - since;
+        }
+        since = at;
+    }
+    Some(within as f64 / lasts.0 as f64)
+}
+
+/// By how much a quantile may be off by chance alone, as a share of it: half the width of its 95 %
+/// interval, if the values were independent of each other; `None` of less than 20 values.
+///
+/// *Source*: the number of values below a quantile is binomial; 1.96 of its standard deviations.
+pub fn spread(values: &Hist, q: f64) -> Option<f64> {
+    let n = values.len();
+    if n < 20 {
+        return None;
+    }
+    let half = 1.96 * (q * (1.0 - q) / n as f64).sqrt();
+    let at = |q: f64| values.value_at_quantile(q.clamp(0.0, 1.0)) as f64;
+    Some((at(q + half) - at(q - half)) / 2.0 / at(q).max(1.0))
 }
 
 fn lasts(timeline: &Timeline) -> Nanos {
@@ -139,6 +200,45 @@ mod tests {
                 assert!(is_right, "{case}: {got:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_change_within_the_tolerance_is_none() {
+        let base = timeline(5, 100, &[(0, 1), (3, 3), (15, 4), (25, 3)]);
+        let late = timeline(0, 100, &[(0, 3), (15, 4), (25, 3)]);
+        // what it is, the other run, the tolerance in seconds, the share
+        let rows = [
+            ("the same", base.clone(), 0, Some(1.0)),
+            ("later by 5 s, and none allowed", late.clone(), 0, Some(0.9)),
+            ("later by 5 s, and 2 s allowed", late.clone(), 2, Some(0.94)),
+            ("later by 5 s, and 5 s allowed", late, 5, Some(1.0)),
+            ("never", timeline(0, 100, &[(0, 7)]), 15, Some(0.0)),
+            ("one more after the end of it", timeline(0, 100, &[(0, 3), (40, 4)]), 5, Some(0.4)),
+            ("no traffic", timeline(0, 0, &[(0, 3)]), 15, None),
+            ("known too late", timeline(0, 100, &[(1, 3)]), 15, None),
+        ];
+        for (case, other, tolerance, share) in rows {
+            let got = within_share(&base, &other, Nanos::from_secs(tolerance), |point| point.ready);
+            let is_right = match (got, share) {
+                (Some(got), Some(share)) => (got - share).abs() < 1e-9,
+                (None, None) => true,
+                _ => false,
+            };
+            assert!(is_right, "{case}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn chance_shrinks_with_the_number_of_values() {
+        let of = |n: u64| {
+            let mut values = crate::record::hist::new();
+            (1..=n).for_each(|value| values.saturating_record(value * 1_000_000 / n));
+            spread(&values, 0.95)
+        };
+        assert_eq!(of(19), None);
+        let (few, many) = (of(100).expect("enough"), of(10_000).expect("enough"));
+        // 1.96 sqrt(0.95 * 0.05 / n) / 0.95 of evenly spaced values.
+        assert!((few - 0.045).abs() < 0.01 && (many - 0.0045).abs() < 0.001, "{few} {many}");
     }
 
     #[test]

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use highwater_model::{event::EventKind, spec::Scenario};
+use highwater_model::{
+    event::EventKind,
+    spec::{Scenario, Simulation},
+};
 
+use super::difference;
 use crate::{
     analyze::{self, Analysis, AnalyzeError},
     record::{BackendKind, RunRecord, folder::Provenance},
 };
 
 /// The order of the backends on the page.
-pub const BACKENDS: [BackendKind; 3] = [BackendKind::Local, BackendKind::Kube, BackendKind::Sim];
+pub const BACKENDS: [BackendKind; 3] = [BackendKind::Local, BackendKind::Sim, BackendKind::Kube];
 
 /// One run.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +25,9 @@ pub struct Run {
     pub cluster: Option<(String, usize)>,
     /// Where and when it was made, if that is known.
     pub provenance: Option<Provenance>,
+    /// By how much its latency's p95 may be off by chance alone, as a share:
+    /// [`spread`](super::difference::spread).
+    pub p95_chance: Option<f64>,
 }
 
 /// The runs of one scenario.
@@ -61,7 +68,8 @@ pub enum GroupError {
 
 /// Groups records by the name of their scenario, ascending. The labels are for errors.
 ///
-/// *Behaviour*: all runs of a group are of one scenario; only their seeds may differ.
+/// *Behaviour*: all runs of a group are of one scenario; only their seeds may differ, and what the
+/// simulator is told of a machine (`simulation`), which the others have.
 ///
 /// # Errors
 /// [`GroupError`].
@@ -72,7 +80,8 @@ pub fn groups(
     for (label, record, provenance) in records {
         let analysis = analyze::analyze(&record)
             .map_err(|source| GroupError::Analyze { label: label.clone(), source })?;
-        let scenario = Scenario { seed: 0, ..record.header.scenario.clone() };
+        let simulation = Simulation::default();
+        let scenario = Scenario { seed: 0, simulation, ..record.header.scenario.clone() };
         let name = scenario.name.clone();
         let (group, known, first) = groups.entry(name.clone()).or_insert_with(|| {
             let group = Group { scenario: name.clone(), runs: BTreeMap::new() };
@@ -85,7 +94,10 @@ pub fn groups(
                 second: label,
             });
         }
-        let run = Run { cluster: cluster(&record), analysis, provenance };
+        // A record that is analysed has sound histograms.
+        let sums = analyze::series::sums(&record).ok();
+        let p95_chance = sums.and_then(|sums| difference::spread(&sums.latency, 0.95));
+        let run = Run { cluster: cluster(&record), analysis, provenance, p95_chance };
         group.runs.entry(run.analysis.backend).or_default().push(run);
     }
     Ok(groups.into_values().map(|(group, ..)| group.ordered()).collect())

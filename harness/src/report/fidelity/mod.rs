@@ -1,12 +1,13 @@
 //! The same scenarios on several backends, side by side: one page and a picture per scenario.
 //!
 //! 1. the runs of each scenario, by backend: [`group`]
-//! 2. what differs between two of them, as numbers: [`difference`]
+//! 2. what differs between two of them, as numbers: [`difference`], put into words by `against`
 //! 3. the page: [`render`]; the pictures: [`mod@super::chart::compare`]
 //!
 //! The numbers are computed here; the words that explain them are written by hand and are taken
 //! over as they are.
 
+mod against;
 pub mod difference;
 pub mod group;
 mod page;

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{
+    against::{self, Against},
     difference,
     group::{BACKENDS, Group, Run},
 };
@@ -12,20 +13,28 @@ use crate::{
     record::BackendKind,
     report::{
         figures::{self, NONE},
-        markdown::{code, escape},
+        markdown::escape,
     },
 };
 
 const HEAD: &str = "\
-# The same scenarios on local processes and on a cluster
+# The same scenarios on local processes, in the simulator and on a cluster
 
 <!-- Made by `just fidelity` from the records of runs: do not edit. The words are those of fidelity-notes.md. -->
 
-Each scenario was run from the same file, with the same seed, on the processes of one machine (`local`) and on a cluster
-(`kube`). Locally the controllers, the proxy's views and the kubelet's part are Highwater's own models, and pods are
-processes on loopback; on the cluster all of this is Kubernetes. The figures are computed from the records. Their
-explanations are written by hand.
+Each scenario was run from the same file, with the same seed, on the processes of one machine (`local`) and in virtual
+time (`sim`), some on a cluster too (`kube`). Locally pods are real processes on loopback, with real signals, while the
+controllers, the proxy's views and the kubelet's part are Highwater's own models; in the simulator all is a model; on a
+cluster all is Kubernetes. The figures are computed from the records. Their explanations are written by hand.
 ";
+
+/// The goals of a simulation beside the run of a machine: p95 off by no more than this share,
+const P95_GOAL: f64 = 0.05;
+/// and replicas the same within one sync for this share of the time.
+const REPLICAS_GOAL: f64 = 0.95;
+
+/// What is held against the local runs.
+const OTHERS: [BackendKind; 2] = [BackendKind::Sim, BackendKind::Kube];
 
 /// A column of a table; without a run where a backend has none.
 struct Column<'a> {
@@ -39,45 +48,35 @@ impl Column<'_> {
     }
 }
 
+/// The columns of local and sim, and of a cluster if there are such runs.
 fn columns(group: &Group) -> Vec<Column<'_>> {
     let mut columns = Vec::new();
     for backend in BACKENDS {
         let known = group.labelled().filter(|(_, run)| run.analysis.backend == backend);
         let known: Vec<Column<'_>> =
             known.map(|(label, run)| Column { label, run: Some(run) }).collect();
-        if known.is_empty() {
-            let why = if backend == BackendKind::Sim { "not there yet" } else { "not run" };
-            columns.push(Column { label: format!("{} ({why})", backend.name()), run: None });
+        if known.is_empty() && backend != BackendKind::Kube {
+            columns.push(Column { label: format!("{} (not run)", backend.name()), run: None });
         }
         columns.extend(known);
     }
     columns
 }
 
-/// All pairs of a local run and one on a cluster.
-fn pairs(group: &Group) -> impl Iterator<Item = (&Analysis, &Analysis)> {
-    let kube = group.of(BackendKind::Kube);
-    let local = group.of(BackendKind::Local).iter();
-    local.flat_map(move |base| kube.iter().map(|other| (&base.analysis, &other.analysis)))
-}
-
-/// The least and the greatest of some numbers, shown as one if they are shown alike.
-fn range(values: impl Iterator<Item = Option<f64>>, show: impl Fn(f64) -> String) -> String {
-    let known: Option<Vec<f64>> = values.collect();
-    let Some(known) = known.filter(|known| !known.is_empty()) else { return NONE.into() };
-    let low = show(known.iter().copied().fold(f64::INFINITY, f64::min));
-    let high = show(known.iter().copied().fold(f64::NEG_INFINITY, f64::max));
-    if low == high { low } else { format!("{low} to {high}") }
-}
-
-fn times(ratio: f64) -> String {
-    format!("{ratio:.2} ×")
+/// The comparisons with local runs that a group has.
+fn comparisons(group: &Group) -> impl Iterator<Item = Against<'_>> {
+    OTHERS
+        .into_iter()
+        .filter(|other| !group.of(*other).is_empty())
+        .map(|other| Against { group, other })
 }
 
 pub(super) fn write(groups: &[Group], pictures: &[String], notes: &str) -> String {
     let mut out = String::from(HEAD);
     // Writing to a string does not fail.
-    let _ = overview(&mut out, groups);
+    let _ = overview(&mut out, groups, BackendKind::Sim);
+    let _ = goals(&mut out, groups);
+    let _ = overview(&mut out, groups, BackendKind::Kube);
     out.push('\n');
     out.push_str(notes.trim());
     out.push('\n');
@@ -88,41 +87,71 @@ pub(super) fn write(groups: &[Group], pictures: &[String], notes: &str) -> Strin
     out
 }
 
-fn overview(out: &mut String, groups: &[Group]) -> std::fmt::Result {
+/// One line for each scenario that was run on `other` as well as locally.
+fn overview(out: &mut String, groups: &[Group], other: BackendKind) -> std::fmt::Result {
+    let both: Vec<Against<'_>> = groups
+        .iter()
+        .map(|group| Against { group, other })
+        .filter(|against| against.pairs().next().is_some())
+        .collect();
+    if both.is_empty() {
+        return Ok(());
+    }
+    let name = other.name();
     writeln!(
         out,
-        "\n| scenario | lost, local | lost, kube | p95, kube / local | ready replicas equal |"
+        "\n| scenario | lost, local | lost, {name} | p50, {name} / local | p95, {name} / local | by chance | \
+         p99, {name} / local | replicas within a sync |"
     )?;
-    writeln!(out, "| --- | ---: | ---: | ---: | ---: |")?;
-    for group in groups {
-        let lost = |backend| {
-            let runs = group.of(backend).iter();
-            let lost = runs.map(|run| Some(figures::lost(&run.analysis.requests) as f64));
-            range(lost, |lost| figures::count(lost as u64))
-        };
+    writeln!(out, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
+    for against in &both {
         writeln!(
             out,
-            "| {} | {} | {} | {} | {} |",
-            escape(&group.scenario),
-            lost(BackendKind::Local),
-            lost(BackendKind::Kube),
-            ratio(group, |of| of.p95),
-            equal(group, |point| point.ready),
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            escape(&against.group.scenario),
+            against.lost(BackendKind::Local),
+            against.lost(other),
+            against.ratio(|of| of.p50),
+            against.ratio(|of| of.p95),
+            against.chance(),
+            against.ratio(|of| of.p99),
+            against.within(|point| point.ready),
         )?;
     }
     Ok(())
 }
 
-fn ratio(group: &Group, of: fn(&Percentiles) -> u64) -> String {
-    let ratios =
-        pairs(group).map(|(base, other)| difference::ratio(&base.latency, &other.latency, of));
-    range(ratios, times)
-}
-
-fn equal(group: &Group, of: fn(&crate::analyze::ReplicaPoint) -> u32) -> String {
-    let shares = pairs(group)
-        .map(|(base, other)| difference::equal_share(&base.timeline, &other.timeline, of));
-    range(shares, figures::percent)
+/// In how many scenarios the simulator is as near as it is meant to be.
+fn goals(out: &mut String, groups: &[Group]) -> std::fmt::Result {
+    let other = BackendKind::Sim;
+    let (mut all, mut p95, mut chance, mut replicas, mut causes) = (0, 0, 0, 0, 0);
+    for against in groups.iter().map(|group| Against { group, other }) {
+        for (base, run) in against.pairs() {
+            let Some(off) =
+                difference::ratio(&base.analysis.latency, &run.analysis.latency, |of| of.p95)
+            else {
+                continue;
+            };
+            all += 1;
+            let off = (off - 1.0).abs();
+            p95 += u32::from(off <= P95_GOAL);
+            let by_chance = against::chance(base, run).unwrap_or_default();
+            chance += u32::from(off <= P95_GOAL.max(by_chance));
+            let within = against::within(base, run, |point| point.ready);
+            replicas += u32::from(within.is_some_and(|share| share >= REPLICAS_GOAL));
+            let of = |run: &Run| difference::losses(&run.analysis).into_keys().collect::<Vec<_>>();
+            causes += u32::from(of(base) == of(run));
+        }
+    }
+    if all == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nThe simulator beside local processes, of {all} comparisons: p95 within 5 % in {p95}, within 5 % or what \
+         chance alone may make in {chance}; ready replicas the same within one sync (15 s) for 95 % of the time in \
+         {replicas}; the same causes of loss in {causes}."
+    )
 }
 
 fn scenario(out: &mut String, group: &Group, picture: &str) -> std::fmt::Result {
@@ -138,49 +167,59 @@ fn scenario(out: &mut String, group: &Group, picture: &str) -> std::fmt::Result 
     }
     writeln!(out)?;
     table(out, group)?;
-    writeln!(out, "\nDifferences, kube against local:\n")?;
-    differences(out, group)
+    for against in comparisons(group) {
+        writeln!(out, "\nDifferences, {} against local:\n", against.other.name())?;
+        against.differences(out)?;
+    }
+    Ok(())
 }
 
 fn table(out: &mut String, group: &Group) -> std::fmt::Result {
     let columns = columns(group);
+    let others: Vec<Against<'_>> = comparisons(group).collect();
     write!(out, "| |")?;
     for column in &columns {
         write!(out, " {} |", column.label)?;
     }
-    writeln!(out, " kube / local |")?;
-    writeln!(out, "| --- |{} ---: |", " ---: |".repeat(columns.len()))?;
-    let mut row = |name: &str, of: &dyn Fn(&Analysis) -> String, last: &str| {
+    for against in &others {
+        write!(out, " {} / local |", against.other.name())?;
+    }
+    writeln!(out, "\n| --- |{}", " ---: |".repeat(columns.len() + others.len()))?;
+    type Ratio = fn(&Percentiles) -> u64;
+    let mut row = |name: &str, of: &dyn Fn(&Analysis) -> String, ratio: Option<Ratio>| {
         write!(out, "| {name} |")?;
         for column in &columns {
             write!(out, " {} |", column.cell(of))?;
         }
-        writeln!(out, " {last} |")
+        for against in &others {
+            write!(out, " {} |", ratio.map_or_else(String::new, |of| against.ratio(of)))?;
+        }
+        writeln!(out)
     };
-    row("verdict", &verdict, "")?;
+    row("verdict", &verdict, None)?;
     for (name, of) in COUNTS {
-        row(name, &|run| figures::count(of(run)), "")?;
+        row(name, &|run| figures::count(of(run)), None)?;
     }
     for cause in causes(group) {
         let name = format!("lost: {}", escape(cause.title()).to_lowercase());
         let of = |run: &Analysis| {
             figures::count(difference::losses(run).get(&cause).copied().unwrap_or_default())
         };
-        row(&name, &of, "")?;
+        row(&name, &of, None)?;
     }
     for (name, of) in PERCENTILES {
         let shown = |run: &Analysis| figures::percentile(&run.latency, of(&run.latency));
-        row(&format!("latency, {name}"), &shown, &ratio(group, of))?;
+        row(&format!("latency, {name}"), &shown, Some(of))?;
     }
-    row("transitions", &transitions, "")?;
-    row("ready replicas", &|run| format!("{} to {}", run.replicas.min, run.replicas.max), "")?;
-    row("slowest scale-up", &scale_up, "")?;
+    row("transitions", &transitions, None)?;
+    row("ready replicas", &|run| format!("{} to {}", run.replicas.min, run.replicas.max), None)?;
+    row("slowest scale-up", &scale_up, None)?;
     row(
         "send lag of the generator, p99",
         &|run| figures::percentile(&run.send_lag, run.send_lag.p99),
-        "",
+        None,
     )?;
-    row("to be trusted", &|run| if run.audit.trusted { "yes" } else { "**no**" }.into(), "")
+    row("to be trusted", &|run| if run.audit.trusted { "yes" } else { "**no**" }.into(), None)
 }
 
 type Count = (&'static str, fn(&Analysis) -> u64);
@@ -233,57 +272,6 @@ fn causes(group: &Group) -> Vec<Cause> {
     causes.sort_unstable();
     causes.dedup();
     causes
-}
-
-fn differences(out: &mut String, group: &Group) -> std::fmt::Result {
-    if pairs(group).next().is_none() {
-        return writeln!(out, "- nothing to compare: one of the two was not run");
-    }
-    writeln!(out, "- latency p95: {} as long", ratio(group, |of| of.p95))?;
-    writeln!(
-        out,
-        "- replicas equal for so much of the time with traffic: desired {}, ready {}",
-        equal(group, |point| point.desired),
-        equal(group, |point| point.ready)
-    )?;
-    let lost = |run: &Analysis| figures::lost(&run.requests) as f64;
-    let more = pairs(group).map(|(base, other)| Some(lost(other) - lost(base)));
-    let more = range(more, |more| if more == 0.0 { "0".into() } else { format!("{more:+}") });
-    writeln!(out, "- requests lost: {more}")?;
-    writeln!(out, "- causes on one side only: {}", one_sided(group))?;
-    scaling(out, group)
-}
-
-/// Causes that one side has in some run and the other in none.
-fn one_sided(group: &Group) -> String {
-    let all = |backend| -> Vec<Cause> {
-        let runs = group.of(backend).iter();
-        runs.flat_map(|run| difference::losses(&run.analysis).into_keys()).collect()
-    };
-    let (local, kube) = (all(BackendKind::Local), all(BackendKind::Kube));
-    let side = |name: &str, of: &[Cause], other: &[Cause]| {
-        let mut only: Vec<Cause> =
-            of.iter().filter(|cause| !other.contains(cause)).copied().collect();
-        only.sort_unstable();
-        only.dedup();
-        let names: Vec<String> = only.iter().map(|cause| code(cause.name())).collect();
-        (!names.is_empty()).then(|| format!("{name} {}", names.join(", ")))
-    };
-    let sides = [side("local", &local, &kube), side("kube", &kube, &local)];
-    let sides: Vec<String> = sides.into_iter().flatten().collect();
-    if sides.is_empty() { "none".into() } else { sides.join("; ") }
-}
-
-fn scaling(out: &mut String, group: &Group) -> std::fmt::Result {
-    let longer = |(base, other): (&Analysis, &Analysis)| {
-        let span = |run| difference::time_to_scale(run).map(|(span, _)| span.as_secs_f64());
-        Some(span(other)? - span(base)?)
-    };
-    if pairs(group).all(|pair| longer(pair).is_none()) {
-        return Ok(());
-    }
-    let spans = range(pairs(group).map(longer), |span| format!("{span:+.1}"));
-    writeln!(out, "- slowest scale-up, s: {spans}")
 }
 
 /// An instant of RFC 3339 to the minute.

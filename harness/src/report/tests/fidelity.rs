@@ -20,6 +20,7 @@ fn run(analysis: Analysis, backend: BackendKind) -> Run {
         analysis: Analysis { backend, ..analysis },
         cluster: is_kube.then(|| ("v1.35.4".into(), 2)),
         provenance: Some(testkit::provenance()),
+        p95_chance: Some(0.03),
     }
 }
 

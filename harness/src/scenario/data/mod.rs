@@ -1,8 +1,10 @@
-//! The files that a scenario's traffic is made from, read into the scenario as data.
+//! The files that a scenario's traffic and its service times are made from, read into the scenario
+//! as data.
 //!
 //! 1. [`text`]: bounded lines, fields, times and numbers, each with its place
 //! 2. [`curve`]: a rate over time
 //! 3. [`trace`]: single requests
+//! 4. [`values`]: service times that were measured
 //!
 //! A path counts from the folder of the scenario file; for a bundled scenario from the current
 //! one.
@@ -12,6 +14,7 @@ mod curve;
 mod tests;
 mod text;
 mod trace;
+mod values;
 
 use std::{
     io,
@@ -19,14 +22,14 @@ use std::{
 };
 
 use highwater_model::{
-    spec::{Phase, Scenario, TraceError},
+    spec::{Distribution, Phase, Scenario, TraceError},
     time::Nanos,
 };
 use thiserror::Error;
 
 use super::find::Origin;
 
-/// A file of a scenario's traffic that cannot be used.
+/// A file of a scenario that cannot be used.
 #[derive(Debug, Error)]
 #[error("{}{}: {problem} ({key})", path.display(), Shown(*place))]
 pub struct DataError {
@@ -162,6 +165,27 @@ pub(super) fn read(scenario: &mut Scenario, origin: &Origin) -> Result<(), DataE
     for (index, phase) in scenario.traffic.phases.iter_mut().enumerate() {
         read_phase(phase, folder, &format!("traffic.phases[{index}]"))?;
     }
+    if let Some(service) = &mut scenario.target.service {
+        read_latency(&mut service.latency, folder, "target.service")?;
+    }
+    for (index, event) in scenario.events.iter_mut().enumerate() {
+        if let Some(service) = event.rollout.as_mut().and_then(|known| known.service.as_mut()) {
+            let key = format!("events[{index}].rollout.service");
+            read_latency(&mut service.latency, folder, &key)?;
+        }
+    }
+    Ok(())
+}
+
+fn read_latency(latency: &mut Distribution, folder: &Path, key: &str) -> Result<(), DataError> {
+    let Distribution::File(given) = &*latency else { return Ok(()) };
+    let path = folder.join(&given.path);
+    *latency = values::read(given, &path).map_err(|(place, problem)| DataError {
+        path,
+        place,
+        key: format!("{key}.latency.file.path"),
+        problem,
+    })?;
     Ok(())
 }
 

@@ -2,15 +2,18 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use super::{Effect, EventKind, Pod, emit};
+use super::{Effect, EventKind, Pod, backoff::comes_back, emit};
 use crate::{
     event::{ProbeKind, Signal},
-    time::Timestamp,
+    rng::Stream,
+    time::{Nanos, Timestamp},
 };
 
 /// Where the pod's container is.
 #[derive(Clone, Debug)]
 pub(super) enum Container {
+    /// The pod has no node.
+    Unscheduled,
     /// The pod is scheduled, its sandbox made.
     Pending { start_at: Timestamp },
     /// The driver was asked to start it.
@@ -32,7 +35,7 @@ impl Container {
             Self::Running { seen_at, .. } => seen_at,
             Self::Exited { seen_at, .. } => Some(seen_at),
             Self::Waiting { until, .. } => Some(until),
-            Self::Starting | Self::Over => None,
+            Self::Unscheduled | Self::Starting | Self::Over => None,
         }
     }
 }
@@ -49,7 +52,7 @@ impl Pod {
             Container::Waiting { exited_at, had_run, .. } => {
                 self.restart(now, exited_at, had_run, effects)
             }
-            Container::Starting | Container::Over => {}
+            Container::Unscheduled | Container::Starting | Container::Over => {}
         }
     }
 
@@ -133,7 +136,7 @@ impl Pod {
         if self.is_stopping() {
             self.end(now, effects);
         } else if is_awaited {
-            self.see_exit(now, now, code, effects);
+            self.see_killed(now, code, effects);
         } else {
             self.container =
                 Container::Exited { at: now, code, seen_at: self.relist.next_after(now) };
@@ -181,6 +184,19 @@ impl Pod {
         self.back_off(now, exited_at, true, effects);
     }
 
+    /// The kubelet has ended the container itself, and wants to start it again in the same sync.
+    fn see_killed(&mut self, now: Timestamp, code: i32, effects: &mut Vec<Effect>) {
+        if !self.backoff.passes_after_kill(now, self.last_exit) {
+            return self.see_exit(now, now, code, effects);
+        }
+        self.lose_container(&format!("container exited with {code}"), effects);
+        self.last_exit = Some(now);
+        let pod = self.name();
+        emit(effects, EventKind::BackOff { pod, wait: Nanos::ZERO });
+        self.restarts += 1;
+        self.ask_for_container(effects);
+    }
+
     pub(super) fn lose_container(&mut self, reason: &str, effects: &mut Vec<Effect>) {
         for prober in self.probers.iter_mut().flatten() {
             prober.lose_container();
@@ -196,7 +212,12 @@ impl Pod {
         effects: &mut Vec<Effect>,
     ) {
         let wait = self.backoff.wait(exited_at);
-        let until = exited_at + wait;
+        let mut until = exited_at + wait;
+        if let Some(seed) = self.draws.retries {
+            let mut chance = Stream::new(seed, &format!("{}", self.restarts));
+            let look = |at| self.relist.next_after(at);
+            until = comes_back(now, until, || chance.unit(), look);
+        }
         let pod = self.name();
         emit(effects, EventKind::BackOff { pod, wait });
         if until <= now {
@@ -214,6 +235,9 @@ impl Pod {
         effects: &mut Vec<Effect>,
     ) {
         self.backoff.restart(now, exited_at);
+        if had_run {
+            self.last_exit = Some(exited_at);
+        }
         self.restarts += u32::from(had_run);
         self.ask_for_container(effects);
     }

@@ -109,7 +109,8 @@ impl Pod {
                 Some(stop) => stop.shorten(now, grace),
                 None => self.begin_stop(now, effects),
             },
-            Container::Pending { .. }
+            Container::Unscheduled
+            | Container::Pending { .. }
             | Container::Exited { .. }
             | Container::Waiting { .. }
             | Container::Over => self.end(now, effects),

@@ -27,6 +27,7 @@ impl Bench {
             kubelet_delay: Nanos::from_millis(50),
             teardown: Nanos::from_millis(20),
             ticks: [Nanos::from_millis(900); 3],
+            retries: None,
         };
         let identity = Identity { pod: 0, name: "v1-1".into(), revision: 1 };
         Self {

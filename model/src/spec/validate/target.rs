@@ -4,7 +4,7 @@ use alloc::{collections::BTreeSet, format};
 
 use super::{ENTRIES_MAX, Problems, check_name, deployment, is_authority};
 use crate::{
-    spec::{Deployment, EnvVar, Misbehaviour, Path, Scenario, Service, Target, Workload},
+    spec::{Deployment, EnvVar, Misbehaviour, Path, Scenario, Service, Target, WarmUp, Workload},
     units::Bytes,
 };
 
@@ -12,6 +12,10 @@ use crate::{
 const RESPONSE_BYTES_MAX: Bytes = Bytes(64 << 20);
 /// The most requests that the bundled service works on at once.
 const WORKERS_MAX: u32 = 100_000;
+/// The most requests that find a service which is not warm.
+const WARM_UP_REQUESTS_MAX: u64 = 1_000_000_000;
+/// The most times as long that they take.
+const SLOWER_MAX: f64 = 1_000.0;
 /// The longest argument and the longest value of a variable: Linux' `MAX_ARG_STRLEN`.
 const ARGUMENT_BYTES_MAX: usize = 128 << 10;
 /// The variables through which the command learns its address.
@@ -95,6 +99,15 @@ pub(super) fn check_service(found: &mut Problems, path: &str, service: &Service)
     if let Some(workers) = service.workers {
         found.check_within(format!("{path}.workers"), workers, 1, WORKERS_MAX);
     }
+    if let Some(queue) = &service.queue {
+        if service.workers.is_none() {
+            found.add(format!("{path}.queue"), "goes with `workers`; without them nothing waits");
+        }
+        found.check_within(format!("{path}.queue.length"), queue.length, 0, WORKERS_MAX);
+    }
+    if let Some(warm_up) = &service.warm_up {
+        check_warm_up(found, &format!("{path}.warmUp"), warm_up);
+    }
     found.check_entries(&format!("{path}.dependencies"), service.dependencies.len());
     let mut seen = BTreeSet::new();
     for (index, dependency) in service.dependencies.iter().enumerate() {
@@ -107,6 +120,22 @@ pub(super) fn check_service(found: &mut Problems, path: &str, service: &Service)
             );
         }
         found.check_span(format!("{path}.close"), dependency.close);
+    }
+}
+
+fn check_warm_up(found: &mut Problems, path: &str, warm_up: &WarmUp) {
+    if warm_up.for_.is_some() == warm_up.requests.is_some() {
+        found.add(path, "needs exactly one of `for` and `requests`");
+    }
+    if let Some(span) = warm_up.for_ {
+        found.check_span_above_zero(format!("{path}.for"), span);
+    }
+    if warm_up.requests.is_some_and(|requests| !(1..=WARM_UP_REQUESTS_MAX).contains(&requests)) {
+        let message = format!("must lie between 1 and {WARM_UP_REQUESTS_MAX}");
+        found.add(format!("{path}.requests"), message);
+    }
+    if !(1.0..=SLOWER_MAX).contains(&warm_up.factor) {
+        found.add(format!("{path}.factor"), format!("must lie between 1 and {SLOWER_MAX}"));
     }
 }
 

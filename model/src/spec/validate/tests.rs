@@ -1,5 +1,6 @@
 //! One sentence per row: a change of a sound scenario and the key that must be named for it.
 
+mod nodes;
 mod target;
 
 use serde_json::{Value, json};

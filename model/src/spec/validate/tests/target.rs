@@ -1,7 +1,7 @@
 //! Targets and their Deployments.
 
 use serde_json::{Value, json};
-use std::format;
+use std::{format, string::String, vec::Vec};
 
 use super::{check_rows, problems, sound};
 
@@ -39,6 +39,65 @@ fn a_workload_is_taken_as_it_is() {
     let fine = alone(json!({"image": "shop/web:2", "env": [{"name": "A", "value": "1"}]}));
     let fine = serde_json::from_value(fine).expect("a scenario");
     assert_eq!(problems(&fine), []);
+}
+
+#[test]
+fn a_service_that_makes_no_sense_is_refused() {
+    let warm_up = |value: Value| json!({"service": {"warmUp": value}});
+    let queue = |length: u32| json!({"service": {"workers": 1, "queue": {"length": length}}});
+    let many: Vec<String> = (0..1002).map(|n| format!("{n}us")).collect();
+    let latency = |value: Value| json!({"service": {"latency": value}});
+    check_rows(&[
+        ("/target/service/queue", json!({"length": 1}), "target.service.queue", "`workers`"),
+        ("/target", queue(100_001), "target.service.queue.length", "between 0 and 100000"),
+        ("/target", warm_up(json!({"factor": 2})), "target.service.warmUp", "exactly one"),
+        (
+            "/target",
+            warm_up(json!({"for": "1s", "requests": 1, "factor": 2})),
+            "target.service.warmUp",
+            "exactly one",
+        ),
+        (
+            "/target",
+            warm_up(json!({"for": "0s", "factor": 2})),
+            "target.service.warmUp.for",
+            "above zero",
+        ),
+        (
+            "/target",
+            warm_up(json!({"requests": 0, "factor": 2})),
+            "target.service.warmUp.requests",
+            "between 1",
+        ),
+        (
+            "/target",
+            warm_up(json!({"requests": 1, "factor": 0.5})),
+            "target.service.warmUp.factor",
+            "between 1 and 1000",
+        ),
+        (
+            "/target",
+            latency(json!({"file": {"path": "a.csv"}})),
+            "target.service.latency",
+            "is in a file",
+        ),
+        (
+            "/path/propagation",
+            json!({"file": {"path": "a.csv"}}),
+            "path.propagation",
+            "only that of target.service.latency",
+        ),
+    ]);
+    let read = |target: Value| serde_json::from_value::<crate::spec::Target>(target);
+    for wrong in [
+        latency(json!({"values": many})),
+        json!({"service": {"queue": {"length": 1, "full": "wait"}}}),
+        json!({"service": {"queue": {"full": "close"}}}),
+        json!({"service": {"warmUp": {"for": "1s"}}}),
+        json!({"service": {"onCancel": "go-on"}}),
+    ] {
+        assert!(read(wrong.clone()).is_err(), "{wrong}");
+    }
 }
 
 #[test]

@@ -5,20 +5,20 @@
 //! in `get_round_robin_peer` and `free_round_robin_peer`. nginx counts whole seconds, we count
 //! nanoseconds.
 
-use highwater_model::outcome::HopError;
+use crate::outcome::HopError;
 
 /// How much a pod may fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Limits {
+pub struct Limits {
     /// Failures that make it be passed over; at least 1.
-    pub(super) max_fails: u32,
+    pub max_fails: u32,
     /// Within how long, and for how long.
-    pub(super) fail_timeout: u64,
+    pub fail_timeout: u64,
 }
 
 /// What is remembered of a pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Health {
+pub struct Health {
     fails: u32,
     /// The last failure.
     accessed: u64,
@@ -29,7 +29,7 @@ pub(super) struct Health {
 
 impl Health {
     /// Whether it is to be passed over.
-    pub(super) fn is_ejected(&self, limits: Limits, now: u64) -> bool {
+    pub fn is_ejected(&self, limits: Limits, now: u64) -> bool {
         self.has_failed(limits) && now.saturating_sub(self.checked) <= limits.fail_timeout
     }
 
@@ -38,14 +38,14 @@ impl Health {
     }
 
     /// A request goes to it. If it was passed over until now, no other does until this one tells.
-    pub(super) fn chosen(&mut self, limits: Limits, now: u64) {
+    pub fn chosen(&mut self, limits: Limits, now: u64) {
         if now.saturating_sub(self.checked) > limits.fail_timeout {
             self.checked = now;
         }
     }
 
     /// A request failed; how often that makes, if the pod is passed over for it from now on.
-    pub(super) fn failed(&mut self, limits: Limits, now: u64) -> Option<u32> {
+    pub fn failed(&mut self, limits: Limits, now: u64) -> Option<u32> {
         let was = self.has_failed(limits);
         self.fails = self.fails.saturating_add(1);
         (self.accessed, self.checked) = (now, now);
@@ -53,7 +53,7 @@ impl Health {
     }
 
     /// A request succeeded; whether the pod is passed over no more for it.
-    pub(super) fn succeeded(&mut self, limits: Limits) -> bool {
+    pub fn succeeded(&mut self, limits: Limits) -> bool {
         let was = self.has_failed(limits);
         if self.accessed < self.checked {
             self.fails = 0;
@@ -66,12 +66,14 @@ impl Health {
 ///
 /// *Source*: nginx, `proxy_next_upstream`: errors, time-outs and invalid headers always count as
 /// unsuccessful attempts.
-pub(super) fn is_the_pods(error: HopError) -> bool {
+pub fn is_the_pods(error: HopError) -> bool {
     !matches!(error, HopError::NoEndpoint | HopError::ConnectOther | HopError::ClientGone)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
 
     #[derive(Clone, Copy, Debug)]

@@ -6,17 +6,19 @@
 //! *Source*: nginx, `ngx_http_upstream_round_robin.c` and `ngx_http_upstream_least_conn_module.c`,
 //! with all weights equal and without a zone that workers share.
 
-use highwater_model::{rng::Stream, spec::Balancing};
+use alloc::format;
+
+use crate::{rng::Stream, spec::Balancing};
 
 /// What is known of an endpoint when one is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Candidate {
+pub struct Candidate {
     /// Passed over for its failures.
-    pub(super) is_ejected: bool,
+    pub is_ejected: bool,
     /// This request has been to it.
-    pub(super) is_tried: bool,
+    pub is_tried: bool,
     /// Requests in flight to it.
-    pub(super) active: u32,
+    pub active: u32,
 }
 
 impl Candidate {
@@ -30,24 +32,24 @@ impl Candidate {
 const BEST: (bool, bool) = (false, false);
 
 /// Chooses for one worker.
-#[derive(Debug)]
-pub(super) struct Balancer {
+#[derive(Clone, Debug)]
+pub struct Balancer {
     how: Balancing,
     /// Place of the endpoint whose turn it is.
-    pub(super) next: usize,
+    next: usize,
     chance: Stream,
 }
 
 impl Balancer {
     /// The balancer of a worker. Workers do not all begin with the same endpoint.
-    pub(super) fn new(how: Balancing, worker: u32, seed: u64) -> Self {
+    pub fn new(how: Balancing, worker: u32, seed: u64) -> Self {
         let chance = Stream::new(seed, &format!("proxy/balance/{worker}"));
         Self { how, next: worker as usize, chance }
     }
 
     /// The place of the next endpoint among `count`; `None` if there is none. `candidate` says what
     /// is known of the one at a place.
-    pub(super) fn choose(
+    pub fn choose(
         &mut self,
         count: usize,
         candidate: impl Fn(usize) -> Candidate,
@@ -64,6 +66,16 @@ impl Balancer {
         };
         self.next = place + 1;
         Some(place)
+    }
+
+    /// The view has changed from one of `count` places: the round goes on with the endpoint whose
+    /// turn it was, or with the next one after it that is still there. `moved` says where the one at a
+    /// place is now, if it is.
+    pub fn view_changed(&mut self, count: usize, moved: impl Fn(usize) -> Option<usize>) {
+        if let Some(turn) = self.next.checked_rem(count) {
+            let round = (turn..count).chain(0..turn);
+            self.next = round.into_iter().find_map(moved).unwrap_or(0);
+        }
     }
 
     /// Any of those of the lowest rank, each as likely.
@@ -102,6 +114,8 @@ fn first_least<C: Ord>(
 
 #[cfg(test)]
 mod tests {
+    use std::{vec, vec::Vec};
+
     use proptest::prelude::*;
 
     use super::*;
