@@ -166,11 +166,11 @@ fn page() {
     let mut spike = Pool::new(simulate_many(SPIKE, &[], 200_000, rounds / 4));
     for n in [1, 3, 5] {
         equals(&mut page, (ROLLING, &mut base), n, rounds);
-        eprintln!("{page}");
+        fs::write(Path::new(PAGE), &page).unwrap();
     }
     for n in [1, 5] {
         equals(&mut page, (SPIKE, &mut spike), n, rounds / 2);
-        eprintln!("{page}");
+        fs::write(Path::new(PAGE), &page).unwrap();
     }
     page.push_str(
         "\n## Planted differences\n\n\
@@ -181,7 +181,7 @@ fn page() {
     for plant in &PLANTS {
         let mut new = plant.pool((rounds / 2).max(40));
         planted(&mut page, plant, (&mut base, &mut new), (rounds / 4).max(10));
-        eprintln!("{page}");
+        fs::write(Path::new(PAGE), &page).unwrap();
     }
     page.push_str(
         "\nThe recommendation is that of `compare` itself, from three runs of equals on each side; its median is shown, and \
