@@ -9,8 +9,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    calibrate, compare, doctor, explain, fidelity, generator, image, init, proxy, proxy_pod,
-    record, report, run, scenario, watch,
+    calibrate, compare, doctor, explain, fidelity, generator, image, import, init, lint, proxy,
+    proxy_pod, record, report, run, scenario, watch,
 };
 
 /// Objectives met.
@@ -67,6 +67,15 @@ enum Command {
     ///
     /// Exit codes: 0 explained, 2 bad input.
     Explain(Box<explain::Args>),
+    /// Look for settings that lose requests: relations between fields of manifests or scenarios
+    ///
+    /// Exit codes: 0 nothing found, 1 findings, 2 bad input.
+    Lint(Box<lint::Args>),
+    /// Make a rate curve or a request trace for `traffic` of what others recorded
+    ///
+    /// Access logs (nginx, Apache, Envoy, ALB, JSON lines), CSV, range responses of Prometheus,
+    /// results of k6 and vegeta. Exit codes: 0 written, 2 bad input.
+    Import(Box<import::Args>),
     /// Undo what a killed run left in a cluster
     ///
     /// Exit codes: 0 nothing is left, 3 something could not be undone.
@@ -283,6 +292,8 @@ enum SchemaOf {
     Explain,
     /// What `explain --format json` prints
     Explanation,
+    /// What `lint --format json` prints
+    Lint,
     /// What `calibrate --format json` prints
     Calibration,
 }
@@ -303,10 +314,13 @@ pub fn main() -> ExitCode {
             SchemaOf::Comparison => schemars::schema_for!(compare::result::Comparison).to_value(),
             SchemaOf::Explain => explain::schema(),
             SchemaOf::Explanation => explain::explanation_schema(),
+            SchemaOf::Lint => lint::schema(),
             SchemaOf::Calibration => schemars::schema_for!(calibrate::Calibration).to_value(),
         })),
         Command::Calibrate(args) => ExitCode::from(calibrate::main(&args)),
         Command::Explain(args) => ExitCode::from(explain::main(&args)),
+        Command::Import(args) => ExitCode::from(import::main(&args)),
+        Command::Lint(args) => ExitCode::from(lint::main(&args)),
         Command::Cleanup(args) => ExitCode::from(clean_up(&args)),
         Command::Rbac { scenario, namespace } => rbac(scenario.as_deref(), &namespace),
         Command::Watch(args) => ExitCode::from(watch::main(&args)),

@@ -7,7 +7,10 @@
 use std::path::Path;
 
 use futures_util::FutureExt as _;
-use highwater_model::{load::Profile, time::Timestamp};
+use highwater_model::{
+    load::Profile,
+    time::{Nanos, Timestamp},
+};
 
 use crate::{
     agent::{
@@ -21,6 +24,7 @@ use crate::{
     },
     clock::RunClock,
     generator::{Order, Word},
+    import, lint,
     load::response::{Parser, Progress},
     proxy::{header, protocol},
     record, report, scenario,
@@ -37,6 +41,8 @@ pub const TARGETS: &[(&str, Entry)] = &[
     ("hop", hop),
     ("lines", lines),
     ("frames", frames),
+    ("lint", lint),
+    ("import", import),
 ];
 
 /// A scenario file: what is refused is refused with a text, and what is taken has a profile.
@@ -148,6 +154,55 @@ pub fn frames(bytes: &[u8]) {
             assert!(plan.schedule().is_ok(), "a plan that is taken can be carried out");
         }
         let _ = frame::decode::<FromAgent<Word>>(&line);
+    }
+}
+
+/// Manifests: whatever they hold, the report has a place for each finding, in every form.
+pub fn lint(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let args = lint::Args {
+        files: Vec::new(),
+        disable: Vec::new(),
+        only: Vec::new(),
+        level: lint::finding::Level::Note,
+        format: lint::Format::Text,
+        propagation: Some(Nanos::from_secs(5)),
+        slowest: None,
+        rate: "100/s".parse().ok(),
+        explain: None,
+    };
+    let Ok(report) = lint::lint_text(text, &args) else { return };
+    let is_placed = |finding: &lint::finding::Finding| finding.line > 0 && finding.column > 0;
+    assert!(report.findings.iter().all(is_placed), "each finding has a place");
+    for format in [lint::Format::Text, lint::Format::Json, lint::Format::Sarif] {
+        let _ = lint::render(&report, format);
+    }
+}
+
+/// Logs and results of others: what is taken is written, and no more.
+pub fn import(bytes: &[u8]) {
+    for into in [import::Into::Curve, import::Into::Trace] {
+        let args = import::Args {
+            files: Vec::new(),
+            format: import::format::Format::Auto,
+            into,
+            resolution: Nanos::from_secs(1),
+            out: None,
+            time_field: None,
+            method_field: None,
+            path_field: None,
+            rate_field: None,
+            per: Nanos::from_secs(1),
+            max_bad: 100,
+            reorder: Nanos::from_secs(10),
+            keep_query: true,
+        };
+        let mut out = Vec::new();
+        let source = std::io::Cursor::new(bytes.to_vec());
+        if let Ok(summary) = import::import_from(&args, source, &mut out) {
+            let lines = out.iter().filter(|byte| **byte == b'\n').count() as u64;
+            assert_eq!(lines, summary.rows + 1, "a line for each row, and the header");
+        }
     }
 }
 

@@ -16,10 +16,14 @@ pub mod fidelity;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod generator;
+#[cfg(test)]
+mod golden;
 pub mod http1;
 pub mod image;
+pub mod import;
 pub mod init;
 pub mod limits;
+pub mod lint;
 pub mod live;
 pub mod load;
 pub mod plan;

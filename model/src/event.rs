@@ -659,6 +659,9 @@ pub enum LifecyclePhase {
     Signal,
     /// The drain began.
     DrainStarted,
+    /// A request found the queue full and was turned away; of those of the next second it does not
+    /// tell.
+    QueueFull,
     /// The accept queue was emptied before the listener closed.
     AcceptQueueEmptied,
     /// The main port is closed.

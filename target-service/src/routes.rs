@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -30,6 +30,8 @@ use crate::{
 
 /// The largest request body that is read (and thrown away).
 const REQUEST_BYTES_MAX: u64 = 64 << 20;
+/// How often it is told at most that the queue is full, nanoseconds.
+const FULL_TOLD_EVERY: u64 = 1_000_000_000;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -60,6 +62,8 @@ pub struct App {
     pub queue: Option<(u32, WhenFull)>,
     /// How many do.
     pub waiting: AtomicU32,
+    /// When it last told that its queue is full, monotonic nanoseconds; 0 for never.
+    pub told_full: AtomicU64,
     /// What becomes of a request whose client is gone.
     pub on_cancel: OnCancel,
     /// The wrong behaviours.
@@ -199,6 +203,17 @@ async fn turn(app: &App) -> Result<Option<SemaphorePermit<'_>>, WhenFull> {
     Ok(workers.acquire().await.ok())
 }
 
+/// Tells that the queue is full, once per second at most.
+fn tell_full(app: &App, now: u64) {
+    let told = app.told_full.load(Ordering::Relaxed);
+    let is_due = told == 0 || now.saturating_sub(told) >= FULL_TOLD_EVERY;
+    // Of several that find this at a time, one tells.
+    let swap = || app.told_full.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed);
+    if is_due && swap().is_ok() {
+        app.feed.tell("queue-full", json!({"waiting": app.waiting.load(Ordering::Relaxed)}));
+    }
+}
+
 async fn work(app: Arc<App>, mut request: Request<Incoming>) -> Result<Response<Answer>, HangUp> {
     if app.refusing.load(Ordering::Relaxed) {
         return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n"));
@@ -216,10 +231,15 @@ async fn work(app: Arc<App>, mut request: Request<Incoming>) -> Result<Response<
     };
     let _turn = match turn(&app).await {
         Ok(turn) => turn,
-        Err(WhenFull::Unavailable) => {
-            return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "the queue is full\n"));
+        Err(full) => {
+            tell_full(&app, mono_ns());
+            return match full {
+                WhenFull::Unavailable => {
+                    Ok(text(StatusCode::SERVICE_UNAVAILABLE, "the queue is full\n"))
+                }
+                WhenFull::Close => Err(HangUp),
+            };
         }
-        Err(WhenFull::Close) => return Err(HangUp),
     };
     let more = app.wrong.at_work();
     let mut read = 0;

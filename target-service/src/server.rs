@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -196,6 +196,7 @@ impl Server {
             refusing: AtomicBool::new(false),
             workers: args.workers.map(|workers| Semaphore::new(workers.get() as usize)),
             queue: args.queue.map(|most| (most, args.when_full)),
+            told_full: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
             on_cancel: args.on_cancel,
             wrong: Wrong::new(&args),

@@ -155,7 +155,11 @@ fn attributed<'a>(case: Case<'a>, hidden: &Hidden<'a>) -> Attributed<'a> {
         }
         _ if case.is_hidden => hidden.infer(&case),
         Contact::NoEndpoint => of_itself(&case, absent::cause(hidden.rules.lives, case.ended)),
-        Contact::Answered => of_itself(&case, Cause::RefusedByApp),
+        Contact::Answered => {
+            let life = case.pod.and_then(|pod| hidden.rules.lives.get(pod));
+            let is_full = life.is_some_and(|life| rules::was_full(life, &case));
+            of_itself(&case, if is_full { Cause::Overload } else { Cause::RefusedByApp })
+        }
         Contact::Limit => of_itself(&case, Cause::ClientLimit),
         Contact::Unknown => of_itself(&case, Cause::Unexplained),
         _ => known(&case, &hidden.rules),

@@ -11,6 +11,9 @@ use highwater_model::{
 
 use super::{PodLane, Span, moment::Moment};
 
+/// A service that turns requests away tells so once in this time at most.
+const FULL_LASTS: Nanos = Nanos::from_secs(1);
+
 /// The phases of a pod's life, as a lane shows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PodPhase {
@@ -75,6 +78,9 @@ pub struct Container {
     pub heard_signal: Option<Moment>,
     /// While its processes were stopped; the last end is open if they never went on.
     pub frozen: Vec<(Moment, Option<Moment>)>,
+    /// When it said that its queue was full: from each on, for [`FULL_LASTS`], it may have turned
+    /// requests away. In order; one per second at most.
+    pub full: Vec<Moment>,
     /// When it said that its listener is closed.
     pub listener_closed: Option<Moment>,
     /// When it said that it cancelled what was in flight.
@@ -100,6 +106,12 @@ impl Container {
     pub fn was_frozen(&self, from: Timestamp, until: Timestamp) -> bool {
         let mut frozen = self.frozen.iter();
         frozen.any(|(since, to)| since.may_be_by(until) && to.is_none_or(|to| to.latest >= from))
+    }
+
+    /// Whether it may have turned requests away at some time from `from` to `until`, since its queue
+    /// was full.
+    pub fn was_full(&self, from: Timestamp, until: Timestamp) -> bool {
+        self.full.iter().any(|at| at.may_be_by(until) && at.latest + FULL_LASTS >= from)
     }
 
     /// When it ended: as was seen, or else by its own last word.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 
-use highwater_model::time::Nanos;
+use highwater_model::{spec::Scenario, time::Nanos};
 
 use crate::{
     plan::{Plan, PlanError},
@@ -28,11 +28,21 @@ pub trait Backend {
     /// Where the target's output is kept; nowhere if this is not called.
     fn keep_logs_in(&mut self, folder: PathBuf);
 
+    /// The first thing of a scenario that this backend cannot do: the key, and why not.
+    fn unsupported(&self, scenario: &Scenario) -> Option<(String, String)>;
+
     /// Refuses what this backend cannot do, by the name of the key.
     ///
     /// # Errors
     /// [`PlanError::Unsupported`].
-    fn check(&self, plan: &Plan) -> Result<(), PlanError>;
+    fn check(&self, plan: &Plan) -> Result<(), PlanError> {
+        match self.unsupported(&plan.scenario) {
+            None => Ok(()),
+            Some((path, message)) => {
+                Err(PlanError::Unsupported { backend: self.kind(), path, message })
+            }
+        }
+    }
 
     /// Carries the plan out and writes all but the record's header and footer.
     ///

@@ -22,7 +22,7 @@ use self::sending::Sending;
 use super::{Backend, BackendError, Control, Ended, Progress, service};
 use crate::{
     load::recorder::{self, Recorder},
-    plan::{Plan, PlanError},
+    plan::Plan,
     record::{
         BackendKind, EndReason, Footer, Limits, Line, RunRecord, Sample, Sink, WriteError, hist,
     },
@@ -39,13 +39,8 @@ impl Backend for Sim {
 
     fn keep_logs_in(&mut self, _: PathBuf) {}
 
-    fn check(&self, plan: &Plan) -> Result<(), PlanError> {
-        match unsupported(&plan.scenario) {
-            None => Ok(()),
-            Some((path, message)) => {
-                Err(PlanError::Unsupported { backend: BackendKind::Sim, path, message })
-            }
-        }
+    fn unsupported(&self, scenario: &Scenario) -> Option<(String, String)> {
+        unsupported(scenario)
     }
 
     fn run(

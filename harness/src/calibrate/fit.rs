@@ -67,6 +67,7 @@ pub(super) fn fit(
         scenario: base,
         parameters,
         family: None,
+        nearest: f64::INFINITY,
     };
     fit.machine(seen);
     match scope {
@@ -115,6 +116,8 @@ struct Fit {
     parameters: Vec<Parameter>,
     /// Of the service time: chosen by the first candidate, the same for all.
     family: Option<Family>,
+    /// How far off the best candidate is so far.
+    nearest: f64,
 }
 
 /// A service that was tried.

@@ -26,7 +26,7 @@ pub(super) struct Seen<'a> {
     pub(super) listening: Vec<Nanos>,
     /// By pod: from its first container to its being ready.
     pub(super) ready: Vec<Nanos>,
-    /// By change of the endpoints and consumer.
+    /// By change of the ready pods and consumer.
     pub(super) propagation: Vec<Delay>,
     /// What pods used.
     pub(super) cpu: Vec<CpuReading>,
@@ -233,15 +233,23 @@ impl Rates {
     }
 }
 
-/// Changes of the endpoints, and when each consumer had them.
+/// Changes of the pods that are ready, and when each consumer had them. What a consumer applies
+/// without any change of its own is not told, so versions that change nothing do not count.
 fn propagation(events: &[Event]) -> Vec<Delay> {
     let mut delays = Vec::new();
     let mut changes: BTreeMap<u64, Timestamp> = BTreeMap::new();
+    let mut known: Vec<&str> = Vec::new();
     let mut seen: BTreeMap<u32, u64> = BTreeMap::new();
     for event in events {
         match &event.kind {
-            EventKind::Endpoints { version, .. } => {
-                changes.insert(*version, event.at);
+            EventKind::Endpoints { version, endpoints } => {
+                let ready = endpoints.iter().filter(|one| one.ready);
+                let mut ready: Vec<&str> = ready.map(|one| one.pod.as_str()).collect();
+                ready.sort_unstable();
+                if ready != known {
+                    changes.insert(*version, event.at);
+                    known = ready;
+                }
             }
             EventKind::ViewApplied { consumer, version, .. } => {
                 let last = seen.insert(*consumer, *version).unwrap_or(0);

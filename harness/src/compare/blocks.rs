@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use highwater_model::rng::Stream;
 
 use super::{
-    measure::{Kind, Measure, QUANTILES, What},
+    measure::{Kind, Measure, Part, QUANTILES, What},
     run::RunFigures,
     stats::{self, Estimate},
     units::{ShareShift, Shift, worth},
@@ -82,25 +82,46 @@ fn latency(
     (base, new): (&[RunFigures], &[RunFigures]),
     seed: u64,
 ) -> Result<Option<Shift>, DecodeError> {
-    let (base, new) = (binned(measure, base)?, binned(measure, new)?);
+    let (base, new) = aligned(binned(measure, base)?, binned(measure, new)?);
     let mut bins: Vec<u32> =
         base.iter().chain(&new).flat_map(|cell| cell.keys().copied()).collect();
     bins.sort_unstable();
     bins.dedup();
-    let dense = |cells: &[BTreeMap<u32, u64>]| -> Vec<Vec<f64>> {
-        let row = |cell: &BTreeMap<u32, u64>| {
-            bins.iter().map(|bin| cell.get(bin).map_or(0.0, |n| *n as f64)).collect()
-        };
+    let dense = |cells: &[Bins]| -> Vec<Vec<f64>> {
+        let row =
+            |cell: &Bins| bins.iter().map(|bin| cell.get(bin).map_or(0.0, |n| *n as f64)).collect();
         cells.iter().map(row).collect()
     };
     let of = |counts: &[f64]| log_quantile(&bins, counts, quantile);
     let (base, new) = (dense(&base), dense(&new));
-    Ok(resampled((&base, &new), bins.len(), of, seed).map(Shift::Mean))
+    let estimate = resampled((&base, &new), bins.len(), of, seed);
+    Ok(estimate.map(|estimate| Shift::Mean(at_least(estimate, 1.0 / BINS))))
 }
 
-/// The latencies of a side's cells in bins of 1 %; those of several runs at the same time are added.
-fn binned(measure: &Measure, runs: &[RunFigures]) -> Result<Vec<BTreeMap<u32, u64>>, DecodeError> {
-    let mut cells: BTreeMap<u64, BTreeMap<u32, u64>> = BTreeMap::new();
+/// An estimate whose two sides are rounded to `step`, which is their deviation at least.
+fn at_least(mut estimate: Estimate, step: f64) -> Estimate {
+    estimate.error = estimate.error.max(step * (2.0f64 / 12.0).sqrt());
+    estimate
+}
+
+/// Latencies in bins of 1 %: how many in each.
+type Bins = BTreeMap<u32, u64>;
+
+/// The cells of both sides at the times of either: a time at which one has nothing is an empty cell
+/// of it, so that each cell has its like on the other side.
+fn aligned<T: Clone + Default>(base: BTreeMap<u64, T>, new: BTreeMap<u64, T>) -> (Vec<T>, Vec<T>) {
+    let mut times: Vec<u64> = base.keys().chain(new.keys()).copied().collect();
+    times.sort_unstable();
+    times.dedup();
+    let filled = |side: &BTreeMap<u64, T>| {
+        times.iter().map(|time| side.get(time).cloned().unwrap_or_default()).collect()
+    };
+    (filled(&base), filled(&new))
+}
+
+/// The latencies of a side's cells by time; those of several runs at the same time are added.
+fn binned(measure: &Measure, runs: &[RunFigures]) -> Result<BTreeMap<u64, Bins>, DecodeError> {
+    let mut cells: BTreeMap<u64, Bins> = BTreeMap::new();
     for run in runs {
         for cell in measure.cells(run) {
             let into = cells.entry(cell.time).or_default();
@@ -110,7 +131,7 @@ fn binned(measure: &Measure, runs: &[RunFigures]) -> Result<Vec<BTreeMap<u32, u6
             })?;
         }
     }
-    Ok(cells.into_values().collect())
+    Ok(cells)
 }
 
 /// The logarithm of a quantile of binned values; `None` of nothing.
@@ -137,35 +158,53 @@ fn pods((base, new): (&[RunFigures], &[RunFigures]), seed: u64) -> Option<Shift>
         (0..most).map(cell).collect()
     };
     let of = |sums: &[f64]| Some((sums[0] / sums[1]).ln()).filter(|log| log.is_finite());
-    let mut estimate = resampled((&cells(base), &cells(new)), 2, of, seed)?;
-    estimate.error = estimate.error.max(What::Pods.deviation_min());
-    Some(Shift::Mean(estimate))
+    let estimate = resampled((&cells(base), &cells(new)), 2, of, seed)?;
+    Some(Shift::Mean(at_least(estimate, What::PODS_STEP)))
 }
 
 fn share(measure: &Measure, (base, new): (&[RunFigures], &[RunFigures]), seed: u64) -> Shift {
-    let cells = |runs: &[RunFigures]| -> Vec<Vec<f64>> {
-        let mut cells: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-        for run in runs {
-            for cell in measure.cells(run) {
-                let into = cells.entry(cell.time).or_default();
-                let (k, n) = measure.part_of_cell(cell);
-                *into = (into.0.saturating_add(k), into.1.saturating_add(n));
-            }
-        }
-        cells.into_values().map(|(k, n)| vec![k as f64, n as f64]).collect()
+    let dense = |cells: Vec<Part>| -> Vec<Vec<f64>> {
+        cells.into_iter().map(|(k, n)| vec![k as f64, n as f64]).collect()
     };
-    let of = |sums: &[f64]| (sums[1] > 0.0).then(|| sums[0] / sums[1]);
-    let (base_cells, new_cells) = (cells(base), cells(new));
-    let units = resampled((&base_cells, &new_cells), 2, of, seed);
-    // A side against one that loses nothing: its own variance.
-    let alone = |cells: &Vec<Vec<f64>>, part| {
-        let none = vec![vec![0.0, 1.0]; cells.len()];
-        let known = resampled((&none, cells), 2, of, seed);
-        known.map_or(1.0, |own| worth(part, own.error.powi(2), own.freedom))
-    };
+    let (base_cells, new_cells) = aligned(parts(measure, base), parts(measure, new));
+    let (base_cells, new_cells) = (dense(base_cells), dense(new_cells));
+    let units = resampled((&base_cells, &new_cells), 2, share_of, seed);
     let (base, new) = (measure.pooled_part(base), measure.pooled_part(new));
-    let worth = (alone(&base_cells, base), alone(&new_cells, new));
+    let worth_of = |cells: &[Vec<f64>], part| {
+        let own = against_none(cells, seed);
+        own.map_or(1.0, |own| worth(part, own.error.powi(2), own.freedom))
+    };
+    let worth = (worth_of(&base_cells, base), worth_of(&new_cells, new));
     Shift::Share(ShareShift { base, new, worth, units })
+}
+
+/// The share of one run, against a side that loses nothing: how it varies within the run. `None` if
+/// it has too few cells.
+pub fn share_within(measure: &Measure, run: &RunFigures, seed: u64) -> Option<Estimate> {
+    let cells = parts(measure, std::slice::from_ref(run)).into_values();
+    let cells: Vec<Vec<f64>> = cells.map(|(k, n)| vec![k as f64, n as f64]).collect();
+    against_none(&cells, seed)
+}
+
+fn against_none(cells: &[Vec<f64>], seed: u64) -> Option<Estimate> {
+    resampled((&vec![vec![0.0, 1.0]; cells.len()], cells), 2, share_of, seed)
+}
+
+/// How many of how many, by time; those of several runs at the same time are added.
+fn parts(measure: &Measure, runs: &[RunFigures]) -> BTreeMap<u64, Part> {
+    let mut cells: BTreeMap<u64, Part> = BTreeMap::new();
+    for run in runs {
+        for cell in measure.cells(run) {
+            let into = cells.entry(cell.time).or_default();
+            let (k, n) = measure.part_of_cell(cell);
+            *into = (into.0.saturating_add(k), into.1.saturating_add(n));
+        }
+    }
+    cells
+}
+
+fn share_of(sums: &[f64]) -> Option<f64> {
+    (sums[1] > 0.0).then(|| sums[0] / sums[1])
 }
 
 /// The difference `of` new minus `of` base, and its standard error from resamples of blocks.
@@ -237,13 +276,23 @@ mod tests {
 
     #[test]
     fn noise_that_lasts_is_more_than_noise_that_does_not() {
-        let mut random = Stream::new(5, "noise");
-        let white: Vec<f64> = (0..120).map(|_| random.normal()).collect();
-        let lasting: Vec<f64> = (0..120).map(|at| white[at / 8 * 8]).collect();
         let none = cells(&[0.0; 120]);
         let error = |values: &[f64]| resampled((&none, &cells(values)), 2, mean, 1).unwrap().error;
-        assert!((0.06..0.13).contains(&error(&white)), "1/√120 = 0.09: {}", error(&white));
-        assert!(error(&lasting) > 1.7 * error(&white), "{}", error(&lasting));
+        // Over many series: what lasts eight cells is fifteen values, whose deviation is known to a
+        // fifth.
+        let (mut of_white, mut of_lasting) = (0.0, 0.0);
+        for seed in 0..100 {
+            let mut random = Stream::new(seed, "noise");
+            let white: Vec<f64> = (0..120).map(|_| random.normal()).collect();
+            let lasting: Vec<f64> = (0..120).map(|at| white[at / 8 * 8]).collect();
+            of_white += error(&white) / 100.0;
+            of_lasting += error(&lasting) / 100.0;
+        }
+        assert!((0.08..0.1).contains(&of_white), "1/√120 = 0.091: {of_white}");
+        // Blocks of five see a variance of 4 (endless ones 8), less what fifteen values lack: 1.93, with a
+        // deviation of 0.04.
+        let ratio = of_lasting / of_white;
+        assert!((1.75..2.1).contains(&ratio), "{ratio}");
     }
 
     #[test]
@@ -252,6 +301,20 @@ mod tests {
         assert!(resampled((&[], &[]), 2, mean, 1).is_none());
         let (a, b) = (cells(&[1.0, 2.0, 5.0, 1.0].repeat(10)), cells(&[2.0, 1.0, 3.0].repeat(14)));
         assert_eq!(resampled((&a, &b), 2, mean, 7), resampled((&a, &b), 2, mean, 7));
+    }
+
+    #[test]
+    fn a_time_without_anything_has_its_like_on_the_other_side() {
+        let side = |times: &[u64]| times.iter().map(|time| (*time, *time + 1)).collect();
+        let (base, new) = aligned(side(&[0, 1, 3]), side(&[1, 2]));
+        assert_eq!((base, new), (vec![1, 2, 0, 4], vec![0, 2, 3, 0]));
+    }
+
+    #[test]
+    fn sides_without_any_noise_differ_by_their_rounding() {
+        let exactly = Estimate { value: 0.01, error: 0.0, freedom: 20.0 };
+        // A bin apart on each side may be next to nothing, or two bins.
+        assert!(at_least(exactly, 1.0 / BINS).p_two_sided(0.0) > 0.01);
     }
 
     #[test]

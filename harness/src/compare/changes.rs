@@ -1,9 +1,10 @@
 //! Since when? The points at which the mean of a series changes.
 //!
-//! *Source*: PELT (Killick, Fearnhead and Eckley 2012), exact and with pruning, for changes in the
-//! mean of normal values. The deviation of the values is that of their differences from one to the
-//! next (their median absolute deviation, over the square root of two), so that the changes
-//! themselves do not count as noise.
+//! *Source*: optimal partitioning (Jackson and others 2005) for changes in the mean of normal values:
+//! what PELT (Killick, Fearnhead and Eckley 2012) finds, without its pruning, which a thousand values
+//! do not need, and which is not exact where stretches have a least length. The deviation of the
+//! values is that of their differences from one to the next (their median absolute deviation, over
+//! the square root of two), so that the changes themselves do not count as noise.
 
 use super::stats;
 
@@ -29,25 +30,17 @@ pub fn changes(values: &[f64], deviation_min: f64) -> Vec<usize> {
     if n < 5 || values.iter().any(|value| !value.is_finite()) {
         return Vec::new();
     }
-    let variance = deviation(values).max(deviation_min).max(f64::MIN_POSITIVE).powi(2);
-    let penalty = PENALTY * (1.0 + PENALTY_OF_FEW / n as f64) * variance * (n as f64).ln();
+    let penalty = penalty(values, deviation_min);
     let sums = Sums::new(values);
-    // best[i]: the cost of the first i values; last[i]: where their last stretch begins.
+    // best[i]: the least cost of the first i values; last[i]: where their last stretch begins.
     let (mut best, mut last) = (vec![-penalty], vec![0]);
-    let mut candidates = vec![0];
     for end in 1..=n {
-        let ways = candidates
-            .iter()
-            .filter(|start| end - **start >= LEAST || (**start == 0 && end < LEAST));
-        let cost = |start: usize| best[start] + sums.cost(start, end) + penalty;
-        let found = ways.map(|start| (cost(*start), *start)).min_by(|a, b| a.0.total_cmp(&b.0));
-        let (least, start) = found.unwrap_or((f64::INFINITY, 0));
-        // A start that is worse now by more than a change costs can never be the best again.
-        candidates
-            .retain(|start| end - *start < LEAST || best[*start] + sums.cost(*start, end) <= least);
+        let starts = (0..=end.saturating_sub(LEAST)).filter(|start| end - start >= LEAST);
+        let cost = |start: usize| (best[start] + sums.cost(start, end) + penalty, start);
+        let (least, start) =
+            starts.map(cost).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::INFINITY, 0));
         best.push(least);
         last.push(start);
-        candidates.push(end);
     }
     let mut found = Vec::new();
     let mut at = last[n];
@@ -57,6 +50,13 @@ pub fn changes(values: &[f64], deviation_min: f64) -> Vec<usize> {
     }
     found.reverse();
     found
+}
+
+/// What one change must save.
+fn penalty(values: &[f64], deviation_min: f64) -> f64 {
+    let n = values.len() as f64;
+    let variance = deviation(values).max(deviation_min).max(f64::MIN_POSITIVE).powi(2);
+    PENALTY * (1.0 + PENALTY_OF_FEW / n) * variance * n.ln()
 }
 
 fn deviation(values: &[f64]) -> f64 {
@@ -117,6 +117,40 @@ mod tests {
         values[40..].iter_mut().for_each(|value| *value -= 5.0);
         assert_eq!(changes(&values, 0.0), [20, 40]);
         assert_eq!(changes(&[1.0, 1.0, 1.0, 2.0, 2.0, 2.0], 0.01), [3]);
+        let lone_first = [9.0, 1.0, 1.1, 1.0, 1.1, 1.0, 1.1, 1.0, 1.1, 1.0];
+        assert!(!changes(&lone_first, 0.01).contains(&1), "one value is no stretch");
+    }
+
+    /// The least cost of all ways to cut the values, tried one by one.
+    fn least_cost(values: &[f64], penalty: f64) -> f64 {
+        let sums = Sums::new(values);
+        let n = values.len();
+        let ways = 0u32..1 << (n - 1);
+        let cost = |way: u32| {
+            let cuts = (1..n).filter(|at| way & (1 << (at - 1)) != 0);
+            let edges: Vec<usize> = std::iter::once(0).chain(cuts).chain([n]).collect();
+            let is_long = edges.windows(2).all(|two| two[1] - two[0] >= LEAST);
+            let cost: f64 = edges.windows(2).map(|two| sums.cost(two[0], two[1])).sum();
+            is_long.then_some(cost + penalty * (edges.len() - 2) as f64)
+        };
+        ways.filter_map(cost).fold(f64::INFINITY, f64::min)
+    }
+
+    #[test]
+    fn no_other_way_to_cut_costs_less() {
+        for seed in 0..50 {
+            let mut values = noise(seed, 10);
+            let at = 1 + seed as usize % 9;
+            values[at..].iter_mut().for_each(|value| *value += 6.0);
+            let found = changes(&values, 0.0);
+            let penalty = penalty(&values, 0.0);
+            let sums = Sums::new(&values);
+            let edges: Vec<usize> = [&[0], &found[..], &[10]].concat();
+            let cost: f64 = edges.windows(2).map(|two| sums.cost(two[0], two[1])).sum();
+            let least = least_cost(&values, penalty);
+            let cost = cost + penalty * found.len() as f64;
+            assert!((cost - least).abs() < 1e-9, "{seed}: {found:?} costs {cost}, not {least}");
+        }
     }
 
     #[test]

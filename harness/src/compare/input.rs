@@ -331,7 +331,7 @@ mod tests {
             (folder.path().display().to_string(), "no run is there"),
             (format!("{}/none-*", folder.path().display()), "no run is there"),
             (file("a.json", "{"), "is damaged"),
-            (file("b.json", "[]"), "is damaged"),
+            (file("b.json", "[]"), "says `nothing`"),
             (file("c.json", "{}"), "says `nothing`"),
             (
                 file("d.json", r#"{"schema":"highwater.baseline/v7"}"#),

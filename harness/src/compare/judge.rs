@@ -6,7 +6,7 @@ use super::{
     measures,
     result::{GateResult, MeasureResult, MeasureVerdict, Share, ShiftResult, Shown, Unit},
     run::RunFigures,
-    stats,
+    stats::{self, Estimate},
     units::{self, ShareShift, Shift, worth},
 };
 use crate::{record::hist::DecodeError, report::figures};
@@ -144,15 +144,32 @@ fn shift(
     if measure.what.kind() != Kind::Share {
         return Ok(estimate.map(Shift::Mean));
     }
-    let worth_of = |part, values: &[Option<f64>]| {
-        let values = known(values);
-        let n = values.len() as f64;
-        let (_, variance) = stats::moments(&values);
-        variance.map_or(1.0, |variance| worth(part, variance / n, n - 1.0))
-    };
-    let (base, new) = (measure.pooled_part(base), measure.pooled_part(new));
-    let worth = (worth_of(base, &base_values), worth_of(new, &new_values));
-    Ok(Some(Shift::Share(ShareShift { base, new, worth, units: estimate })))
+    let sides = [(base, known(&base_values)), (new, known(&new_values))];
+    Ok(Some(Shift::Share(share_of_runs(measure, sides, estimate, seed))))
+}
+
+/// Shares by runs. A side of one run says nothing of how runs vary; if it had a burst of losses, the
+/// blocks of time within it tell.
+fn share_of_runs(
+    measure: &Measure,
+    sides: [(&[RunFigures], Vec<f64>); 2],
+    mut units: Option<Estimate>,
+    seed: u64,
+) -> ShareShift {
+    let [base, new] = sides.map(|(runs, values)| {
+        let part = measure.pooled_part(runs);
+        let (n, variance) = (values.len() as f64, stats::moments(&values).1);
+        let own = match (runs, variance) {
+            ([one], _) => {
+                let within = blocks::share_within(measure, one, seed);
+                units = units.zip(within).map(|(units, within)| units.with(&within));
+                within.map(|within| (within.error.powi(2), within.freedom))
+            }
+            (_, variance) => variance.map(|variance| (variance / n, n - 1.0)),
+        };
+        (part, own.map_or(1.0, |(variance, freedom)| worth(part, variance, freedom)))
+    });
+    ShareShift { base: base.0, new: new.0, worth: (base.1, new.1), units }
 }
 
 /// What a result is made with beside the measure itself.

@@ -55,6 +55,9 @@ pub struct Measure {
 pub type Part = (u64, u64);
 
 impl What {
+    /// What the logarithm of a mean number of pods is rounded to.
+    pub const PODS_STEP: f64 = 0.001;
+
     /// The name: `latency.p99`, `failed.termination-race`.
     pub fn name(self) -> String {
         match self {
@@ -83,7 +86,7 @@ impl What {
         let rounding = match self {
             // Three digits of a histogram.
             Self::Latency(_) => 0.001,
-            Self::Pods => 0.001,
+            Self::Pods => Self::PODS_STEP,
             // Read once per second.
             Self::TimeToScale => 0.01,
             Self::PodsMax => 1.0,

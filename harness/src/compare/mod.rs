@@ -149,6 +149,7 @@ pub fn compare(
                 .into(),
         );
     }
+    notes.extend(judged.measures.iter().filter_map(|one| missing(&one.measure, base, new)));
     let is_trusted = [base, new].iter().all(|runs| runs.iter().all(|run| run.doubts.is_empty()))
         && fit.forbids.is_empty();
     let verdict = verdict(&judged, &gates, is_trusted);
@@ -163,6 +164,22 @@ pub fn compare(
         notes,
         measures: judged.measures.into_iter().map(|one| one.result).collect(),
         gates,
+    })
+}
+
+/// That some runs say nothing of a scale-up, as it had not ended with them: those left out are the
+/// slowest.
+fn missing(measure: &Measure, base: &[RunFigures], new: &[RunFigures]) -> Option<String> {
+    let known = |runs: &[RunFigures]| runs.iter().filter(|run| run.time_to_scale.is_some()).count();
+    let (known_base, known_new) = (known(base), known(new));
+    let is_partial = known_base < base.len() || known_new < new.len();
+    (measure.what == What::TimeToScale && is_partial).then(|| {
+        format!(
+            "time-to-scale is known of {known_base} of {} base runs and {known_new} of {} new ones: where a \
+             scale-up had not ended with the run, or there was none, it is left out",
+            base.len(),
+            new.len()
+        )
     })
 }
 

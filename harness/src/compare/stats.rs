@@ -49,6 +49,17 @@ impl Estimate {
         t_cdf(distance / self.error, self.freedom)
     }
 
+    /// The same difference with the error of `other`, which is independent of it, as well.
+    ///
+    /// *Source*: the degrees of freedom of Satterthwaite 1946.
+    pub fn with(&self, other: &Self) -> Self {
+        let error = self.error.hypot(other.error);
+        let parts = self.error.powi(4) / self.freedom + other.error.powi(4) / other.freedom;
+        let least = self.freedom.min(other.freedom);
+        let freedom = if parts > 0.0 { error.powi(4) / parts } else { least };
+        Self { value: self.value, error, freedom }
+    }
+
     /// The interval that holds the truth with this confidence.
     pub fn interval(&self, confidence: f64) -> (f64, f64) {
         let half = t_quantile(0.5 + confidence / 2.0, self.freedom) * self.error;
@@ -150,13 +161,19 @@ pub fn moments(values: &[f64]) -> (f64, Option<f64>) {
 pub fn holm(p: &[f64], weights: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|a, b| (p[*a] / weights[*a]).total_cmp(&(p[*b] / weights[*b])));
-    let mut left: f64 = weights.iter().sum();
+    // left[place]: the weights from there on. Summed from the end, and not lessened from the start, so
+    // that rounding never makes it less than the weight of the place itself.
+    let mut left = vec![0.0; p.len()];
+    let mut sum = 0.0;
+    for (place, index) in order.iter().enumerate().rev() {
+        sum += weights[*index];
+        left[place] = sum;
+    }
     let mut corrected = vec![1.0; p.len()];
     let mut largest: f64 = 0.0;
-    for index in order {
-        largest = largest.max((p[index] / weights[index] * left).min(1.0));
+    for (index, left) in order.into_iter().zip(left) {
+        largest = largest.max((p[index] * (left / weights[index])).min(1.0));
         corrected[index] = largest;
-        left -= weights[index];
     }
     corrected
 }
@@ -241,6 +258,17 @@ mod tests {
     }
 
     #[test]
+    fn errors_add_up_as_variances_do() {
+        let of = |error, freedom| Estimate { value: 1.0, error, freedom };
+        let both = of(3.0, 4.0).with(&of(4.0, 4.0));
+        // 25² / (9²/4 + 16²/4) = 7.4.
+        assert!(near(both.error, 5.0, 1e-9) && near(both.freedom, 7.418, 0.001), "{both:?}");
+        let lone = of(0.0, 2.0).with(&of(4.0, 23.0));
+        assert!(near(lone.freedom, 23.0, 1e-9), "what has no error says nothing: {lone:?}");
+        assert_eq!(of(0.0, 2.0).with(&of(0.0, 23.0)), of(0.0, 2.0));
+    }
+
+    #[test]
     fn holm_is_that_of_the_paper_with_equal_weights() {
         let corrected = holm(&[0.01, 0.04, 0.03, 0.005], &[1.0; 4]);
         let expected = [0.03, 0.06, 0.06, 0.02];
@@ -271,6 +299,14 @@ mod tests {
             let corrected = holm(&p, &weights);
             for (raw, corrected) in p.iter().zip(&corrected) {
                 prop_assert!(corrected >= raw && *corrected <= 1.0);
+            }
+            // The order is that of the shares of the level.
+            for one in 0..p.len() {
+                for other in 0..p.len() {
+                    if p[one] / weights[one] < p[other] / weights[other] {
+                        prop_assert!(corrected[one] <= corrected[other]);
+                    }
+                }
             }
         }
 

@@ -3,6 +3,7 @@
 use std::{fs, io::Read, rc::Rc};
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::error::{ExplainError, fault, faults};
 use crate::scenario::{
@@ -21,14 +22,14 @@ const STDIN: &str = "-";
 
 /// An object and where it was read.
 #[derive(Clone, Debug)]
-pub(super) struct Object {
+pub(crate) struct Object {
     /// The file, as people know it.
-    pub(super) origin: Rc<str>,
+    pub(crate) origin: Rc<str>,
     /// `apiVersion`; a list's items may have none and take the list's.
-    pub(super) api_version: String,
+    pub(crate) api_version: String,
     /// `kind`; likewise. Empty for a document that is no object of Kubernetes.
-    pub(super) kind: String,
-    pub(super) node: Node,
+    pub(crate) kind: String,
+    pub(crate) node: Node,
 }
 
 /// All objects of a file.
@@ -51,8 +52,8 @@ pub(super) fn read(name: &str) -> Result<Vec<Object>, ExplainError> {
 
 /// All objects of a text.
 pub(super) fn objects(text: &str, origin: &str) -> Result<Vec<Object>, ExplainError> {
-    let limits = Limits { nodes: NODES_MAX, is_stream: true };
-    let roots = parse_all(text, limits).map_err(|found| faults(origin, found))?;
+    let roots =
+        parse_all(text, Limits::plain(NODES_MAX, true)).map_err(|found| faults(origin, found))?;
     let origin: Rc<str> = origin.into();
     let mut objects = Vec::new();
     for root in roots {
@@ -70,7 +71,7 @@ pub(super) fn objects(text: &str, origin: &str) -> Result<Vec<Object>, ExplainEr
 }
 
 /// Adds an object, or the items of a list.
-pub(super) fn unfold(object: Object, into: &mut Vec<Object>) {
+pub(crate) fn unfold(object: Object, into: &mut Vec<Object>) {
     let Some(items) = object.kind.strip_suffix("List").map(str::to_owned) else {
         into.push(object);
         return;
@@ -84,14 +85,14 @@ pub(super) fn unfold(object: Object, into: &mut Vec<Object>) {
 }
 
 impl Object {
-    pub(super) fn new(origin: &Rc<str>, node: Node, api_version: &str, kind: &str) -> Self {
+    pub(crate) fn new(origin: &Rc<str>, node: Node, api_version: &str, kind: &str) -> Self {
         let or = |key: &str, implied: &str| text(&node, key).unwrap_or(implied).to_owned();
         let (api_version, kind) = (or("apiVersion", api_version), or("kind", kind));
         Self { origin: origin.clone(), api_version, kind, node }
     }
 
     /// A text of it, by its keys one below the other.
-    pub(super) fn text(&self, keys: &[&str]) -> Option<&str> {
+    pub(crate) fn text(&self, keys: &[&str]) -> Option<&str> {
         let (last, above) = keys.split_last()?;
         let mut node = &self.node;
         for key in above {
@@ -101,12 +102,12 @@ impl Object {
     }
 
     /// The namespace; empty if it has none.
-    pub(super) fn namespace(&self) -> &str {
+    pub(crate) fn namespace(&self) -> &str {
         self.text(&["metadata", "namespace"]).unwrap_or_default()
     }
 
     /// The name; empty if it has none.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.text(&["metadata", "name"]).unwrap_or_default()
     }
 
@@ -122,8 +123,13 @@ impl Object {
 }
 
 /// A part of a file as a type.
-pub(super) fn read_node<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Fault>> {
-    serde_path_to_error::deserialize(scalar::to_json(node)).map_err(|error| {
+pub(crate) fn read_node<T: DeserializeOwned>(node: &Node) -> Result<T, Vec<Fault>> {
+    read_value(node, scalar::to_json(node))
+}
+
+/// What was made of a part of a file, as a type.
+pub(crate) fn read_value<T: DeserializeOwned>(node: &Node, value: Value) -> Result<T, Vec<Fault>> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let place = path::find(node, &path).place.clone();
         let message = shown_lines(&error.into_inner().to_string());

@@ -15,7 +15,7 @@ mod facts;
 mod figures;
 mod forms;
 mod given;
-mod input;
+pub(crate) mod input;
 mod manifest;
 mod metric;
 mod objects;

@@ -38,18 +38,7 @@ fn example(name: &str) -> String {
 
 /// Compares with a file; `UPDATE_GOLDEN=1` writes it.
 fn golden(name: &str, found: &str) {
-    let path = folder().join(name);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&path, found).expect("the file can be written");
-        return;
-    }
-    let expected = fs::read_to_string(&path).unwrap_or_else(|error| {
-        panic!("{}: {error}; make it with UPDATE_GOLDEN=1", path.display())
-    });
-    if expected != found {
-        let line = expected.lines().zip(found.lines()).position(|(a, b)| a != b);
-        panic!("{name} differs from line {line:?} on; if that is right, UPDATE_GOLDEN=1");
-    }
+    crate::golden::same("explain", name, found);
 }
 
 /// A name, flags, and the passes.

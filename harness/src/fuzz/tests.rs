@@ -203,6 +203,16 @@ fn frames_of_generators() {
 }
 
 #[test]
+fn manifests() {
+    replay("lint", 500);
+}
+
+#[test]
+fn recordings() {
+    replay("import", 2_000);
+}
+
+#[test]
 fn every_target_can_be_fuzzed() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
     let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();

@@ -265,7 +265,7 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 /// The known word nearest to `word`, if one is near enough to be meant.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     const WORD_BYTES_MAX: usize = 200;
     if word.len() > WORD_BYTES_MAX {
         return None;

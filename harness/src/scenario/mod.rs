@@ -10,8 +10,9 @@
 //!
 //! Every step tells all that it finds wrong, with file, line and key, before the next one begins.
 
+mod anchors;
 pub(crate) mod check;
-mod data;
+pub(crate) mod data;
 pub(crate) mod error;
 mod find;
 mod overrides;

@@ -1,12 +1,16 @@
 //! YAML text as a tree that remembers where each part of it stands.
 //!
 //! Only what scenarios use is read: one document of mappings, lists and scalars. Anchors, aliases
-//! and tags are refused, so a small file cannot unfold into a large one; depth and number of nodes
-//! are bounded. The parser is not recursive, and neither depth nor size can exhaust the stack.
+//! and tags are refused, so a small file cannot unfold into a large one; where manifests of others
+//! are read, they are allowed, and what they unfold into is counted before it is made. Depth and
+//! number of nodes are bounded. The parser is not recursive, and neither depth nor size can exhaust the stack.
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
-use super::error::{Fault, FaultKind, Place, shown};
+use super::{
+    anchors::{self, Anchors},
+    error::{Fault, FaultKind, Place, shown},
+};
 
 /// How deep mappings and lists may nest. The deepest scenario has 9 levels, a pod 12.
 pub(super) const DEPTH_MAX: usize = 32;
@@ -22,6 +26,18 @@ pub(crate) struct Limits {
     pub(crate) nodes: usize,
     /// Whether it may be several documents.
     pub(crate) is_stream: bool,
+    /// How deep mappings and lists may nest, what aliases stand for included.
+    pub(crate) depth: usize,
+    /// Whether anchors, aliases, merge keys (`<<`) and the tags of YAML's own types are read. What
+    /// an alias stands for counts as if it were written out.
+    pub(crate) has_anchors: bool,
+}
+
+impl Limits {
+    /// What scenarios use, of `nodes` values.
+    pub(crate) fn plain(nodes: usize, is_stream: bool) -> Self {
+        Self { nodes, is_stream, depth: DEPTH_MAX, has_anchors: false }
+    }
 }
 
 /// A mapping, list or scalar and where it begins.
@@ -87,8 +103,7 @@ impl Node {
 /// # Errors
 /// The faults found; at least one.
 pub(super) fn parse(text: &str) -> Result<Node, Vec<Fault>> {
-    let limits = Limits { nodes: NODES_MAX, is_stream: false };
-    parse_all(text, limits)?.pop().ok_or_else(|| {
+    parse_all(text, Limits::plain(NODES_MAX, false))?.pop().ok_or_else(|| {
         vec![Fault {
             place: Place::File { line: 1, column: 1 },
             path: String::new(),
@@ -111,16 +126,14 @@ pub(crate) fn parse_all(text: &str, limits: Limits) -> Result<Vec<Node>, Vec<Fau
             Some(Ok(next)) => next,
             Some(Err(error)) => {
                 let message = format!("not YAML: {}", shown(error.info()));
-                builder.faults.push(syntax(*error.marker(), message));
-                return Err(builder.faults);
+                return Err(builder.fail(*error.marker(), message));
             }
         };
         if event == Event::StreamEnd {
             break;
         }
         if let Err(message) = builder.accept(event, span.start) {
-            builder.faults.push(syntax(span.start, message));
-            return Err(builder.faults);
+            return Err(builder.fail(span.start, message));
         }
     }
     if builder.faults.is_empty() { Ok(builder.roots) } else { Err(builder.faults) }
@@ -139,6 +152,8 @@ struct Open {
     node: Node,
     /// The key that waits for its value.
     key: Option<(String, Place)>,
+    /// The number of its anchor; 0 if it has none.
+    anchor: usize,
 }
 
 struct Builder {
@@ -148,29 +163,42 @@ struct Builder {
     faults: Vec<Fault>,
     nodes: usize,
     documents: usize,
+    anchors: Anchors,
 }
 
 impl Builder {
     fn new(limits: Limits) -> Self {
         let (open, roots, faults) = (Vec::new(), Vec::new(), Vec::new());
-        Self { limits, open, roots, faults, nodes: 0, documents: 0 }
+        let anchors = Anchors::default();
+        Self { limits, open, roots, faults, nodes: 0, documents: 0, anchors }
+    }
+
+    /// All faults, this last one included.
+    fn fail(mut self, marker: Marker, message: String) -> Vec<Fault> {
+        let message = match self.documents {
+            number @ 2.. if self.limits.is_stream => format!("{message} (document {number})"),
+            _ => message,
+        };
+        self.faults.push(syntax(marker, message));
+        self.faults
     }
 
     fn accept(&mut self, event: Event<'_>, marker: Marker) -> Result<(), String> {
-        let (anchor, is_tagged) = match &event {
-            Event::Scalar(_, _, anchor, tag) => (*anchor, tag.is_some()),
-            Event::SequenceStart(anchor, tag) | Event::MappingStart(anchor, tag) => {
-                (*anchor, tag.is_some())
-            }
-            Event::Alias(anchor) => (*anchor, false),
-            _ => (0, false),
+        let (anchor, tag) = match &event {
+            Event::Scalar(_, _, anchor, tag)
+            | Event::SequenceStart(anchor, tag)
+            | Event::MappingStart(anchor, tag) => (*anchor, tag.as_deref()),
+            Event::Alias(anchor) => (*anchor, None),
+            _ => (0, None),
         };
-        if anchor != 0 || matches!(event, Event::Alias(_)) {
+        let has_anchors = self.limits.has_anchors;
+        if !has_anchors && (anchor != 0 || matches!(event, Event::Alias(_))) {
             return Err("anchors and aliases (& and *) are not read; write the value out".into());
         }
-        if is_tagged {
+        if tag.is_some_and(|tag| !(has_anchors && tag.is_yaml_core_schema())) {
             return Err("tags (!) are not read; leave it out".into());
         }
+        let is_text = tag.is_some_and(|tag| tag.suffix == "str");
         match event {
             Event::DocumentStart(_) => {
                 self.documents += 1;
@@ -180,17 +208,13 @@ impl Builder {
                 Ok(())
             }
             Event::Scalar(text, style, ..) => {
-                let is_plain = style == ScalarStyle::Plain;
-                self.add_scalar(text.into_owned(), is_plain, marker)
+                let is_plain = style == ScalarStyle::Plain && !is_text;
+                self.add_scalar(text.into_owned(), is_plain, marker, anchor)
             }
-            Event::SequenceStart(..) => self.begin(Kind::List(Vec::new()), marker),
-            Event::MappingStart(..) => self.begin(Kind::Map(Vec::new()), marker),
-            Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(closed) = self.open.pop() {
-                    self.add(closed.node);
-                }
-                Ok(())
-            }
+            Event::SequenceStart(..) => self.begin(Kind::List(Vec::new()), marker, anchor),
+            Event::MappingStart(..) => self.begin(Kind::Map(Vec::new()), marker, anchor),
+            Event::SequenceEnd | Event::MappingEnd => self.end(),
+            Event::Alias(_) => self.insert(anchor, marker),
             _ => Ok(()),
         }
     }
@@ -204,17 +228,71 @@ impl Builder {
         Ok(())
     }
 
-    fn begin(&mut self, kind: Kind, marker: Marker) -> Result<(), String> {
+    fn begin(&mut self, kind: Kind, marker: Marker, anchor: usize) -> Result<(), String> {
         self.count()?;
-        if self.open.len() >= DEPTH_MAX {
-            return Err(format!("nested more than {DEPTH_MAX} levels deep"));
-        }
+        self.check_depth(1)?;
         if self.waits_for_key() {
             return Err("a key is text, not a list or mapping".into());
         }
         let place = place(marker);
-        self.open.push(Open { node: Node { place, kind }, key: None });
+        self.open.push(Open { node: Node { place, kind }, key: None, anchor });
         Ok(())
+    }
+
+    /// Whether mappings and lists of `height` levels may stand here.
+    fn check_depth(&self, height: usize) -> Result<(), String> {
+        let most = self.limits.depth;
+        if self.open.len() + height > most {
+            return Err(format!("nested more than {most} levels deep"));
+        }
+        Ok(())
+    }
+
+    /// Closes the innermost mapping or list.
+    fn end(&mut self) -> Result<(), String> {
+        let Some(Open { mut node, anchor, .. }) = self.open.pop() else { return Ok(()) };
+        if self.limits.has_anchors {
+            anchors::merge(&mut node);
+        }
+        self.keep(anchor, &node)?;
+        self.add(node);
+        Ok(())
+    }
+
+    /// Keeps what an anchor names.
+    fn keep(&mut self, anchor: usize, node: &Node) -> Result<(), String> {
+        if anchor == 0 {
+            return Ok(());
+        }
+        let size = self.anchors.keep(anchor, node);
+        self.count_more(size)
+    }
+
+    /// Puts what an alias names in its place.
+    fn insert(&mut self, anchor: usize, marker: Marker) -> Result<(), String> {
+        let Some(kept) = self.anchors.get(anchor) else {
+            return Err("an alias of something that it stands in".into());
+        };
+        let (size, height) = (kept.size, kept.height);
+        self.count_more(size)?;
+        self.check_depth(height)?;
+        let mut node = self.anchors.get(anchor).map(|kept| kept.node.clone());
+        if self.waits_for_key() {
+            return match node.map(|node| node.kind) {
+                Some(Kind::Scalar { text, is_plain }) => self.add_scalar(text, is_plain, marker, 0),
+                _ => Err("a key is text, not a list or mapping".into()),
+            };
+        }
+        if let Some(node) = node.take() {
+            self.add(node);
+        }
+        Ok(())
+    }
+
+    fn count_more(&mut self, nodes: usize) -> Result<(), String> {
+        // One less, since `count` adds one.
+        self.nodes = self.nodes.saturating_add(nodes.saturating_sub(1));
+        self.count()
     }
 
     fn waits_for_key(&self) -> bool {
@@ -223,9 +301,18 @@ impl Builder {
             .is_some_and(|open| open.key.is_none() && matches!(open.node.kind, Kind::Map(_)))
     }
 
-    fn add_scalar(&mut self, text: String, is_plain: bool, marker: Marker) -> Result<(), String> {
+    fn add_scalar(
+        &mut self,
+        text: String,
+        is_plain: bool,
+        marker: Marker,
+        anchor: usize,
+    ) -> Result<(), String> {
         self.count()?;
         let place = place(marker);
+        let node = Node { place: place.clone(), kind: Kind::Scalar { text, is_plain } };
+        self.keep(anchor, &node)?;
+        let Kind::Scalar { text, .. } = &node.kind else { return Ok(()) };
         if self.waits_for_key() {
             let innermost = self.open.last().map(|open| &open.node);
             if let Some(Kind::Map(entries)) = innermost.map(|node| &node.kind)
@@ -233,17 +320,17 @@ impl Builder {
             {
                 return Err(format!("a mapping of more than {KEYS_MAX} keys"));
             }
-            if innermost.is_some_and(|node| node.entry(&text).is_some()) {
+            if innermost.is_some_and(|node| node.entry(text).is_some()) {
                 let path = self.path();
-                let kind = FaultKind::DuplicateKey { key: shown(&text) };
+                let kind = FaultKind::DuplicateKey { key: shown(text) };
                 self.faults.push(Fault { place: place.clone(), path, kind });
             }
             if let Some(open) = self.open.last_mut() {
-                open.key = Some((text, place));
+                open.key = Some((text.clone(), place));
             }
             return Ok(());
         }
-        self.add(Node { place, kind: Kind::Scalar { text, is_plain } });
+        self.add(node);
         Ok(())
     }
 

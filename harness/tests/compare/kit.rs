@@ -54,17 +54,25 @@ pub(crate) fn simulate_many(
 /// The same run in which each good answer is lost with this chance.
 pub(crate) fn lose(mut run: RunFigures, chance: f64) -> RunFigures {
     let mut random = Stream::new(run.seed, "planted losses");
+    for at in 0..run.cells.len() {
+        let ok = run.cells[at].counts.ok;
+        let lost = (0..ok).filter(|_| random.unit() < chance).count() as u64;
+        run = burst(run, at, lost);
+    }
+    run
+}
+
+/// The same run in which so many good answers of one cell are lost.
+pub(crate) fn burst(mut run: RunFigures, at: usize, lost: u64) -> RunFigures {
     let cause = highwater::analyze::Cause::Unexplained;
-    for cell in &mut run.cells {
-        let lost = (0..cell.counts.ok).filter(|_| random.unit() < chance).count() as u64;
-        for counts in [&mut cell.counts, &mut run.counts] {
-            counts.ok -= lost;
-            counts.failed += lost;
-        }
-        if lost > 0 {
-            *cell.lost.entry(cause).or_default() += lost;
-            *run.lost.entry(cause).or_default() += lost;
-        }
+    let cell = &mut run.cells[at];
+    for counts in [&mut cell.counts, &mut run.counts] {
+        counts.ok -= lost;
+        counts.failed += lost;
+    }
+    if lost > 0 {
+        *cell.lost.entry(cause).or_default() += lost;
+        *run.lost.entry(cause).or_default() += lost;
     }
     run
 }

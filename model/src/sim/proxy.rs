@@ -142,11 +142,17 @@ impl<'a> Sim<'a> {
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
         match replica.take(comes, closes) {
             Reply::Answer { at, is_refusal } => {
+                if is_refusal {
+                    self.tell_full(pod, attempt.restarts);
+                }
                 attempt.is_refusal = is_refusal;
                 self.answers(attempt, at);
             }
             Reply::Stalled => {}
-            Reply::Closed => self.fails(attempt, comes + network, HopError::Eof),
+            Reply::Closed => {
+                self.tell_full(pod, attempt.restarts);
+                self.fails(attempt, comes + network, HopError::Eof);
+            }
             Reply::Crash => self.plan_end(pod, attempt.restarts, comes, Step::Crash),
             Reply::OutOfMemory => {
                 self.plan_end(pod, attempt.restarts, comes, Step::OutOfMemory);

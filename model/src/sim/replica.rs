@@ -17,6 +17,8 @@ use crate::{
 
 /// How long a service that is ready too early is not warm, and how slow it then is.
 const WARM_UP: Nanos = Nanos::from_secs(3);
+/// How often it tells at most that its queue is full.
+const FULL_TOLD_EVERY: Nanos = Nanos::from_secs(1);
 /// How many requests find a cold service.
 const COLD_REQUESTS: u64 = 20;
 /// How much longer a request takes that finds the service cold.
@@ -173,6 +175,10 @@ pub(super) struct Replica {
     workers: BinaryHeap<Reverse<Timestamp>>,
     /// When each request that waits for a worker does so no more, where their number is bounded.
     queue: BinaryHeap<Reverse<Timestamp>>,
+    /// When it last told that its queue is full.
+    told_full: Option<Timestamp>,
+    /// Whether it tells so now.
+    pub(super) tells_full: bool,
     stage: Stage,
     listens_at: Timestamp,
     signal_at: Option<Timestamp>,
@@ -220,6 +226,8 @@ impl Replica {
             overhead: (simulation.overhead.sampler(), overhead),
             workers: BinaryHeap::new(),
             queue: BinaryHeap::new(),
+            told_full: None,
+            tells_full: false,
             stage: Stage::Starting,
             listens_at: now,
             signal_at: None,
@@ -330,6 +338,10 @@ impl Replica {
             return Reply::Answer { at: now, is_refusal: true };
         }
         if let Some(full) = self.is_full(now) {
+            if self.told_full.is_none_or(|told| now >= told + FULL_TOLD_EVERY) {
+                self.told_full = Some(now);
+                self.tells_full = true;
+            }
             return match full {
                 WhenFull::Unavailable => Reply::Answer { at: now, is_refusal: true },
                 WhenFull::Close => Reply::Closed,

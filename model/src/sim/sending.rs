@@ -3,6 +3,8 @@
 //! As the load engine does it: the connection that has been idle for longest, else a new one to a
 //! pod at random from the client's view, else the request waits.
 
+use alloc::string::String;
+
 use super::{
     Sim,
     agenda::What,
@@ -10,6 +12,7 @@ use super::{
     traffic::{Attempt, Conn, Ending, Request},
 };
 use crate::{
+    event::{EventKind, LifecyclePhase, Source},
     load::Arrival,
     outcome::{Failure, Outcome},
     spec::PathKind,
@@ -254,12 +257,16 @@ impl Sim<'_> {
         // It closes the connection, and the pod learns of that one way later.
         match replica.take(comes, attempt.deadline + network) {
             Reply::Answer { at, is_refusal } => {
+                if is_refusal {
+                    self.tell_full(pod, attempt.restarts);
+                }
                 attempt.is_refusal = is_refusal;
                 attempt.ending.outcome = if is_refusal { Outcome::Status503 } else { Outcome::Ok };
                 attempt.ending.at = at + network;
             }
             Reply::Stalled => {}
             Reply::Closed => {
+                self.tell_full(pod, attempt.restarts);
                 let served = self.client.conns.get(attempt.conn).map_or(0, |conn| conn.served);
                 let is_new = served == 0;
                 attempt.ending.outcome = if is_new { Outcome::EofNew } else { Outcome::EofReused };
@@ -269,6 +276,16 @@ impl Sim<'_> {
             Reply::OutOfMemory => {
                 self.plan_end(pod, attempt.restarts, comes, Step::OutOfMemory);
             }
+        }
+    }
+
+    /// A pod that turned a request away tells that its queue is full, if it is time to.
+    pub(super) fn tell_full(&mut self, pod: u32, restarts: u32) {
+        let Some(replica) = self.replica(pod, restarts) else { return };
+        if core::mem::take(&mut replica.tells_full) {
+            let (pod, detail) = (self.cluster.pod_name(pod).into(), String::new());
+            let kind = EventKind::Lifecycle { pod, phase: LifecyclePhase::QueueFull, detail };
+            self.emit(Source::Target, kind);
         }
     }
 

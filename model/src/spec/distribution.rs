@@ -445,7 +445,7 @@ mod tests {
         let sampler = quantiles.expect("quantiles").sampler();
         let mut draws: Vec<u64> = (0..100_000).map(|_| sampler.sample(&mut stream).0).collect();
         draws.sort_unstable();
-        for (place, ms) in [(45_000, 6.5), (90_000, 11.0), (95_000, 55.5)] {
+        for (place, ms) in [(45_000, 6.5), (81_000, 10.1), (95_000, 55.5)] {
             assert!((draws[place] as f64 / 1e6 / ms - 1.0).abs() < 0.03, "{}", draws[place]);
         }
         assert!(draws[0] >= 2_000_000 && draws[99_999] <= 100_000_000);

@@ -40,7 +40,7 @@ use super::{
     Attributed, Case, Contact, Doubt, Way,
     late::LateListeners,
     offers::Offers,
-    rules::{Found, Rules, is_node_lost, still_serves},
+    rules::{Found, Rules, is_node_lost, still_serves, was_full},
     stale::StaleFlows,
 };
 use crate::analyze::{Cause, pods::PodLife};
@@ -239,6 +239,21 @@ impl<'a> Hidden<'a> {
 
     /// Gives the cause of a contact that needs no event.
     fn without_event(&self, one: &mut Attributed<'a>) {
+        let turned_away = matches!(
+            one.case.contact,
+            Contact::Answered | Contact::Unavailable | Contact::Reset | Contact::Eof
+        );
+        if turned_away {
+            let (from, until) = self.choice(&one.case);
+            let full = self.offers.between(from, until).map(|(pod, ..)| pod).filter(|pod| {
+                let life = self.rules.lives.get(pod);
+                life.is_some_and(|life| was_full(life, &one.case))
+            });
+            let full: Vec<&str> = full.collect();
+            if !full.is_empty() {
+                return one.give(Cause::Overload, full, self.rules.lives);
+            }
+        }
         let cause = match one.case.contact {
             Contact::ConnectTimeout | Contact::Timeout | Contact::GatewayTimeout => Cause::Overload,
             Contact::Unreachable => Cause::Blackhole,

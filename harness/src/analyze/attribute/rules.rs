@@ -57,6 +57,9 @@ impl Rules<'_> {
             Contact::Refused => self.refused(case, pod, life),
             Contact::Reset | Contact::Eof | Contact::Truncated => {
                 self.cuts(life, case).unwrap_or_else(|| {
+                    if was_full(life, case) {
+                        return Found::sure(Cause::Overload);
+                    }
                     let is_idle = case.is_reused() && case.contact != Contact::Truncated;
                     Found::sure(if is_idle { Cause::IdleTimeoutRace } else { Cause::Unexplained })
                 })
@@ -250,6 +253,11 @@ fn has_just_exited(exited: Moment, at: Timestamp) -> bool {
 
 /// Whether nothing runs in a pod any more. Where nobody saw its container's end, the container's own
 /// last word counts.
+/// Whether the pod said that it turned requests away, since its queue was full.
+pub(super) fn was_full(life: &PodLife, case: &Case<'_>) -> bool {
+    life.containers_at(case.ended).any(|container| container.was_full(case.started, case.ended))
+}
+
 fn has_ended(life: &PodLife, at: Timestamp) -> bool {
     let has_exited = |container: &Container| {
         let ends = [container.exiting, container.exited.map(|exit| exit.at)];

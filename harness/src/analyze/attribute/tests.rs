@@ -304,7 +304,41 @@ fn answers_time_outs_and_missing_endpoints_have_causes_of_their_own() {
     let gone =
         || deleted().exited(10_010, 0, None).at(10_100, EventKind::PodGone { pod: "a".into() });
     let lost = || running().at(5_000, EventKind::PodGone { pod: "a".into() });
-    let rows: [(&str, Story, Failure, Cause); 9] = [
+    let full = || {
+        let (pod, phase) = ("a".into(), LifecyclePhase::QueueFull);
+        running().at(5_000, EventKind::Lifecycle { pod, phase, detail: String::new() })
+    };
+    let rows: [(&str, Story, Failure, Cause); 14] = [
+        (
+            "turned away by a full queue",
+            full(),
+            failure(5_001, Outcome::Status503, 0, 4_900),
+            Cause::Overload,
+        ),
+        (
+            "the same, in the second of which it does not tell",
+            full(),
+            failure(5_900, Outcome::EofReused, 1, 4_900),
+            Cause::Overload,
+        ),
+        (
+            "a 503 long after that",
+            full(),
+            failure(7_000, Outcome::Status503, 0, 6_900),
+            Cause::RefusedByApp,
+        ),
+        (
+            "a 503 before it",
+            full(),
+            failure(4_900, Outcome::Status503, 0, 4_800),
+            Cause::RefusedByApp,
+        ),
+        (
+            "closed, and no queue was full",
+            running(),
+            failure(5_001, Outcome::EofNew, 0, 4_900),
+            Cause::Unexplained,
+        ),
         (
             "503 while draining",
             deleted(),

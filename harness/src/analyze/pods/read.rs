@@ -198,6 +198,7 @@ impl PodLife {
             LifecyclePhase::Signal => {
                 container.heard_signal.get_or_insert(at);
             }
+            LifecyclePhase::QueueFull => container.full.push(at),
             LifecyclePhase::ListenerClosed => container.listener_closed = Some(at),
             LifecyclePhase::Cancelled => container.cancelled = Some(at),
             LifecyclePhase::Exiting => container.exiting = Some(at),

@@ -37,7 +37,7 @@ use highwater_model::spec::{Generators, KillSignal, PathKind, Scenario, ServiceT
 use super::{Backend, BackendError, Control, Ended};
 use crate::{
     generator,
-    plan::{Plan, PlanError},
+    plan::Plan,
     record::{BackendKind, Sink},
 };
 
@@ -75,13 +75,8 @@ impl Backend for Kube {
         self.logs = Some(folder);
     }
 
-    fn check(&self, plan: &Plan) -> Result<(), PlanError> {
-        match unsupported(&plan.scenario) {
-            None => Ok(()),
-            Some((path, message)) => {
-                Err(PlanError::Unsupported { backend: BackendKind::Kube, path, message })
-            }
-        }
+    fn unsupported(&self, scenario: &Scenario) -> Option<(String, String)> {
+        unsupported(scenario)
     }
 
     fn run(

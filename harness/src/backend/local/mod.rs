@@ -24,7 +24,7 @@ use rustix::fs::Access;
 
 use super::{Backend, BackendError, Control, Ended, service};
 use crate::{
-    plan::{Plan, PlanError},
+    plan::Plan,
     record::{BackendKind, Sink},
 };
 
@@ -44,13 +44,8 @@ impl Backend for Local {
         self.logs = Some(folder);
     }
 
-    fn check(&self, plan: &Plan) -> Result<(), PlanError> {
-        match unsupported(&plan.scenario) {
-            None => Ok(()),
-            Some((path, message)) => {
-                Err(PlanError::Unsupported { backend: BackendKind::Local, path, message })
-            }
-        }
+    fn unsupported(&self, scenario: &Scenario) -> Option<(String, String)> {
+        unsupported(scenario)
     }
 
     fn run(

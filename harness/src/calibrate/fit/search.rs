@@ -19,6 +19,8 @@ use super::{
 
 /// So often a service time is corrected by what the simulator makes of it.
 const ROUNDS: u32 = 3;
+/// A candidate that is so many times as far off as the nearest so far is not corrected any more.
+const HOPELESS: f64 = 3.0;
 /// A plainer model is taken if it is worse by no more than this share.
 const PLAIN_MARGIN: f64 = 0.004;
 /// CPU and workers are told by the record if they explain it so much better than none.
@@ -130,6 +132,10 @@ impl Fit {
                 *Self::service_of(&mut scenario) = service.clone();
                 let Some(got) = self.trials.times(&scenario)? else { return Ok(best) };
                 let off = self.goal.off(&Score::of(&got));
+                if off > self.nearest.max(TELLING) * HOPELESS {
+                    break;
+                }
+                self.nearest = self.nearest.min(off);
                 // Of one family the nearest, and a less plain family only if it is clearly nearer.
                 let margin = if self.family == Some(family) { 0.0 } else { PLAIN_MARGIN };
                 if best.as_ref().is_none_or(|best| off < best.off - margin) {

@@ -88,7 +88,7 @@ pub fn html(trend: &Trend) -> String {
         Ok(picture) => {
             html.lit("<figure class=\"axis\"><div class=\"scroll\"><div class=\"canvas\">")
                 .svg(&picture)
-                .lit("</div></div>\n<figcaption>Dashed: where a measure changed. By PELT (Killick, Fearnhead and Eckley 2012), on ratios of times and arcsines of shares.</figcaption></figure>\n");
+                .lit("</div></div>\n<figcaption>Dashed: where a measure changed. By optimal partitioning (Jackson and others 2005), on ratios of times and arcsines of shares.</figcaption></figure>\n");
         }
         Err(error) => {
             html.put("<p class=\"no\">", error, "</p>\n");

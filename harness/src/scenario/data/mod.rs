@@ -12,7 +12,7 @@
 mod curve;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 mod trace;
 mod values;
 

@@ -80,17 +80,17 @@ impl Lines {
 
 /// One field of a line, without spaces around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Field<'a> {
+pub(crate) struct Field<'a> {
     /// In characters, from 1.
-    pub(super) column: usize,
-    pub(super) text: Cow<'a, str>,
+    pub(crate) column: usize,
+    pub(crate) text: Cow<'a, str>,
 }
 
 /// The fields of a line of comma-separated values (RFC 4180, but a field ends in its line).
 ///
 /// # Errors
 /// The column of a field whose quotes do not match.
-pub(super) fn fields(line: &str) -> Result<Vec<Field<'_>>, (usize, DataProblem)> {
+pub(crate) fn fields(line: &str) -> Result<Vec<Field<'_>>, (usize, DataProblem)> {
     let mut fields = Vec::new();
     let (mut rest, mut column) = (line, 1);
     loop {
