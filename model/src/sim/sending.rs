@@ -9,7 +9,7 @@ use super::{
     Sim,
     agenda::What,
     replica::{Door, Replica, Reply, Step},
-    traffic::{Attempt, Conn, Ending, Request},
+    traffic::{Attempt, Conn, Request},
 };
 use crate::{
     event::{EventKind, LifecyclePhase, Source},
@@ -141,7 +141,6 @@ impl Sim<'_> {
     ) {
         let network = self.network();
         let mut attempt = self.attempt(request, slot);
-        attempt.idle = self.now.since(conn.idle_since);
         attempt.pod = conn.pod;
         attempt.restarts = conn.restarts;
         match (conn.pod, closed) {
@@ -225,43 +224,30 @@ impl Sim<'_> {
         })
     }
 
-    /// An attempt that gets no answer, as long as nothing else is known.
     fn attempt(&self, request: Request, conn: u32) -> Attempt {
-        let deadline = self.now + self.kinds.timeout(request.kind);
-        Attempt {
-            request,
-            sent: self.now,
-            conn,
-            idle: Nanos::ZERO,
-            up: None,
-            worker: None,
-            pod: None,
-            restarts: 0,
-            endpoint: None,
-            tries: 0,
-            is_failing: false,
-            answered: None,
-            came: None,
-            ending: Ending { at: deadline, outcome: Outcome::Timeout, hop: None },
-            deadline,
-            version: 0,
-            is_refusal: false,
-        }
+        Attempt::new(request, self.now, conn, self.now + self.kinds.timeout(request.kind))
+    }
+
+    /// When its client gives up.
+    pub(super) fn deadline(&self, attempt: &Attempt) -> Timestamp {
+        attempt.sent + self.kinds.timeout(attempt.request.kind)
     }
 
     /// The request reaches the pod at `comes`.
     fn at_pod(&mut self, attempt: &mut Attempt, pod: u32, comes: Timestamp) {
         let network = self.network();
-        attempt.came = Some(comes);
+        attempt.comes(comes);
+        let ask = self.kinds.ask(attempt.request.kind);
+        let deadline = self.deadline(attempt);
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
         // It closes the connection, and the pod learns of that one way later.
-        match replica.take(comes, attempt.deadline + network) {
+        match replica.take(comes, deadline + network, ask) {
             Reply::Answer { at, is_refusal } => {
                 if is_refusal {
                     self.tell_full(pod, attempt.restarts);
                 }
                 attempt.is_refusal = is_refusal;
-                attempt.ending.outcome = if is_refusal { Outcome::Status503 } else { Outcome::Ok };
+                attempt.ending.outcome = if is_refusal { Outcome::Status503 } else { ask.outcome };
                 attempt.ending.at = at + network;
             }
             Reply::Stalled => {}
@@ -300,7 +286,7 @@ impl Sim<'_> {
     /// Plans an attempt's end, which is at its client's patience at the latest.
     pub(super) fn begin(&mut self, mut attempt: Attempt) {
         self.count_sent(attempt.request);
-        attempt.keep_to_deadline();
+        attempt.keep_to(self.deadline(&attempt));
         let at = attempt.ending.at;
         let slot = self.client.attempts.insert(attempt);
         let version = self.agenda.plan_end(at, slot);
