@@ -271,8 +271,10 @@ impl Replica {
 
     /// After how long it closes an idle connection.
     pub(super) fn idle_timeout(&self) -> Option<Nanos> {
-        let short = self.has(Misbehaviour::ShortIdleTimeout).then_some(SHORT_IDLE);
-        short.into_iter().chain(self.service.idle_timeout).min()
+        if !self.has(Misbehaviour::ShortIdleTimeout) {
+            return self.service.idle_timeout;
+        }
+        Some(self.service.idle_timeout.map_or(SHORT_IDLE, |timeout| timeout.min(SHORT_IDLE)))
     }
 
     /// How long after it closed an idle connection that goes out.
@@ -477,9 +479,12 @@ impl Replica {
     }
 
     fn look_whether_drained(&mut self, now: Timestamp, acts: &mut Vec<Act>) {
+        if self.stage != Stage::Finishing || self.in_flight > 0 {
+            return;
+        }
         let waits = (self.has(Misbehaviour::NoConnectionClose) && self.open > 0)
             || self.has(Misbehaviour::EndlessDrain);
-        if self.stage == Stage::Finishing && self.in_flight == 0 && !waits {
+        if !waits {
             acts.push(tell(LifecyclePhase::Drained));
             self.close_dependency(now, 0, acts);
         }

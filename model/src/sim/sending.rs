@@ -42,14 +42,21 @@ pub(super) fn kept(
     network: Nanos,
 ) -> Kept {
     let Some(replica) = replica else { return Kept::Closed };
-    let by_timeout = replica.idle_timeout().map(|timeout| since + timeout);
-    let by_drain = replica.closed_idle_at.filter(|at| *at >= since);
-    let closed = [by_timeout, by_drain, replica.dead_at].into_iter().flatten().min();
-    let travels = network + replica.close_travels();
-    match closed {
-        Some(at) if at + travels <= now => Kept::Closed,
-        Some(at) if at < now + network => Kept::Closing(at),
-        _ => Kept::Open,
+    let mut closed = replica.dead_at.unwrap_or(Timestamp::MAX);
+    if let Some(timeout) = replica.idle_timeout() {
+        closed = closed.min(since + timeout);
+    }
+    if let Some(at) = replica.closed_idle_at
+        && at >= since
+    {
+        closed = closed.min(at);
+    }
+    if closed >= now + network {
+        Kept::Open
+    } else if closed + (network + replica.close_travels()) <= now {
+        Kept::Closed
+    } else {
+        Kept::Closing(closed)
     }
 }
 

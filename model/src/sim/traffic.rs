@@ -42,7 +42,11 @@ impl Due {
 
     fn fill(&mut self) {
         self.block.clear();
-        self.block.extend(self.schedule.by_ref().take(BLOCK));
+        while self.block.len() < BLOCK
+            && let Some(arrival) = self.schedule.next()
+        {
+            self.block.push(arrival);
+        }
         self.place = 0;
     }
 
