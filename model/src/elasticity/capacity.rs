@@ -81,6 +81,9 @@ pub enum CapacityError {
     /// The objective fails without any traffic.
     #[error("no number of pods holds the objective: a request alone takes longer")]
     Hopeless,
+    /// Nothing is known of what a request costs.
+    #[error("the scenario does not say what a request costs its pods")]
+    NoModel,
     /// Not a number above zero.
     #[error("the capacity of a pod is not above zero")]
     Nothing,
@@ -178,11 +181,15 @@ impl Latency {
         self.response.iter().map(|(probability, seconds)| probability * late(*seconds)).sum()
     }
 
+    /// The rate at which a pod has no free server any more, requests per second.
+    pub fn full(&self) -> f64 {
+        let full = |station: &Station| f64::from(station.servers) / station.mean;
+        self.stations.iter().map(full).fold(f64::MAX, f64::min)
+    }
+
     /// The highest rate at which one queue of so many times the servers holds the objective.
     fn ceiling(&self, times: u32) -> f64 {
-        let full =
-            |station: &Station| f64::from(station.servers.saturating_mul(times)) / station.mean;
-        let (mut low, mut high) = (0.0, self.stations.iter().map(full).fold(f64::MAX, f64::min));
+        let (mut low, mut high) = (0.0, self.full() * f64::from(times));
         if !self.holds(times, low) {
             return 0.0;
         }

@@ -3,7 +3,8 @@
 //!
 //! 1. curves in steps, on integers of nanoseconds: [`Steps`]
 //! 2. supply against demand: [`measure`]
-//! 3. how much a number of pods can take while the objective holds: [`Capacity`]
+//! 3. how much a number of pods can take while the objective holds: [`Capacity`]; that of a
+//!    scenario's pods: [`Modelled`]
 //! 4. the demand, and the least that it costs to meet it: [`demand`], [`Oracle`], [`regret`]
 //!
 //! *Source*: Herbst, Kounev, Weber and Groenda, "BUNGEE: an elasticity benchmark for self-adaptive
@@ -15,12 +16,14 @@
 
 mod capacity;
 mod oracle;
+mod service;
 mod steps;
 #[cfg(test)]
 mod tests;
 
 pub use capacity::{Capacity, CapacityError, Ceilings, Latency, Sharing, Station};
 pub use oracle::{Demand, Oracle, demand, regret};
+pub use service::{Cpu, Modelled, UTILISATION, objective_of};
 pub use steps::Steps;
 
 use alloc::collections::BTreeMap;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     load::Profile,
-    spec::{Distribution, Service, Traffic},
+    spec::{Distribution, Scenario, Service, Traffic},
     units::MilliCpu,
 };
 
@@ -392,4 +392,37 @@ fn regret_is_what_was_paid_above_the_least() {
     assert_eq!(regret(3.0, 2.0), Some(0.5));
     assert_eq!(regret(1.0, 2.0), Some(-0.5));
     assert_eq!(regret(1.0, 0.0), None);
+}
+
+fn modelled(target: &str, objectives: &str) -> Result<Modelled, CapacityError> {
+    let scenario = format!(
+        r#"{{"name":"x","target":{target},"objectives":[{objectives}],"traffic":{{"phases":[]}}}}"#
+    );
+    Modelled::of(&serde_json::from_str::<Scenario>(&scenario).expect("a scenario"))
+}
+
+#[test]
+fn a_scenario_says_what_its_pods_can_take() {
+    let pod = r#","deployment":{"template":{"resources":{"requests":{"cpu":"100m"}}}}"#;
+    let service = format!(r#"{{"service":{{"cpu":"4ms"}}{pod}}}"#);
+    // A tenth of a core and 4 ms: 25/s at most, of which four fifths.
+    let found = modelled(&service, r#"{"failed":0}"#).expect("a capacity");
+    assert_eq!(found.capacity, Capacity::Rate(20.0));
+    assert_eq!((found.cpu, found.objective), (Cpu::Request(MilliCpu(100)), None));
+    // The strictest objective is that of the highest percentile.
+    let objectives = r#"{"latency.p50":"<10ms"},{"latency.p99":"<1s"},{"latency.p99":"<500ms"},
+        {"latency.max":"<5ms"}"#;
+    let found = modelled(&service, objectives).expect("a capacity");
+    assert_eq!(found.objective, Some((Nanos::from_millis(500), 0.99)));
+    let ceilings = Ceilings::new(&found.capacity, 80.0).expect("a capacity");
+    assert!((20.0..25.0).contains(&ceilings.of(1)), "{}", ceilings.of(1));
+    let rows = [
+        (r#"{"command":["serve"]}"#, CapacityError::NoModel),
+        (r#"{"url":"http://127.0.0.1:80"}"#, CapacityError::NoModel),
+        (r#"{"service":{"latency":"12ms"}}"#, CapacityError::Free),
+        ("{}", CapacityError::Free),
+    ];
+    for (target, error) in rows {
+        assert_eq!(modelled(target, ""), Err(error), "{target}");
+    }
 }
