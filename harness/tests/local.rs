@@ -394,6 +394,33 @@ fn a_crash_is_restarted_and_named() {
 }
 
 #[test]
+fn what_a_full_queue_turns_away_is_overload_in_the_flesh_and_simulated() {
+    // Twice what the two workers of both pods can do.
+    let scenario = "
+name: full
+seed: 4
+target:
+  service: {latency: 20ms, workers: 1, queue: {length: 2, full: FULL}}
+  deployment: {replicas: 2}
+traffic: {phases: [{hold: 200/s, for: 3s}]}
+";
+    for full in ["close", "unavailable"] {
+        let lab = Lab::new(&scenario.replace("FULL", full));
+        for backend in ["local", "sim"] {
+            let mut command = lab.command(backend, &[]);
+            let printed = printed(&command.args(["--backend", backend]).output().unwrap());
+            let text = std::fs::read_to_string(lab.out(backend).join("summary.json")).unwrap();
+            let summary: Summary = serde_json::from_str(&text).unwrap();
+            let causes: Vec<Cause> = summary.losses.iter().map(|loss| loss.cause).collect();
+            assert_eq!(causes, [Cause::Overload], "{full} on {backend}: {printed}");
+            assert_eq!(summary.unexplained, 0, "{full} on {backend}");
+            let lost = summary.requests.failed as f64 / summary.requests.owed as f64;
+            assert!((0.35..0.65).contains(&lost), "{full} on {backend}: {lost}");
+        }
+    }
+}
+
+#[test]
 fn small_commands_do_what_they_say() {
     let run = |args: &[&str]| Command::new(PROGRAM).args(args).output().unwrap();
     let schema = run(&["schema"]);

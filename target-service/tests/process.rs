@@ -571,13 +571,14 @@ fn workers_bound_what_is_worked_on_at_once() {
 fn who_finds_the_queue_full_is_answered_503_or_hung_up_on() {
     for (full, answer) in [("unavailable", Some(503)), ("close", None)] {
         let args = ["--workers", "1", "--queue", "1", "--when-full", full];
-        let service = with("", "0", &args);
+        let mut service = with("", "0", &args);
         let mut streams: Vec<TcpStream> = (0..2).map(|_| connect(service.main).unwrap()).collect();
         for (n, stream) in streams.iter_mut().enumerate() {
             send(stream, "GET", "/work?wait=2s");
             until_flying(&service, n as u32 + 1);
         }
         assert_eq!(get(service.main, "/work?wait=0").map(|(status, _)| status), answer, "{full}");
+        assert_eq!(service.wait_for("queue-full")["waiting"], 1, "{full}");
         // Who had room is served.
         streams.iter_mut().for_each(|stream| assert_eq!(receive(stream).unwrap().0, 200));
     }
