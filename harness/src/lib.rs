@@ -10,6 +10,7 @@ pub mod calibrate;
 pub mod cli;
 pub mod clock;
 pub mod doctor;
+pub mod drain;
 pub mod explain;
 pub mod fidelity;
 #[doc(hidden)]
