@@ -9,8 +9,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    calibrate, compare, doctor, explain, fidelity, generator, image, import, init, lint, proxy,
-    proxy_pod, record, report, run, scenario, watch,
+    calibrate, compare, doctor, drain, explain, fidelity, generator, image, import, init, lint,
+    proxy, proxy_pod, record, report, run, scenario, watch,
 };
 
 /// Objectives met.
@@ -57,6 +57,14 @@ enum Command {
     ///
     /// Exit codes: 0 fitted, 2 bad input, 3 it could not be simulated or written.
     Calibrate(calibrate::Args),
+    /// Find the least preStop and grace period that lose nothing, and say why they are so long
+    ///
+    /// Searches on the simulator, and with --confirm lets as many pods end on processes or on a
+    /// cluster.
+    ///
+    /// Exit codes: 0 found (and confirmed), 1 there are none or they were not confirmed, 2 bad input,
+    /// 3 not carried out.
+    Drain(Box<drain::Args>),
     /// Print a JSON Schema: of what editors check, or of what programs read
     Schema {
         /// Which
@@ -296,6 +304,8 @@ enum SchemaOf {
     Lint,
     /// What `calibrate --format json` prints
     Calibration,
+    /// What `drain --format json` prints
+    Drain,
 }
 
 /// The program.
@@ -315,9 +325,11 @@ pub fn main() -> ExitCode {
             SchemaOf::Explain => explain::schema(),
             SchemaOf::Explanation => explain::explanation_schema(),
             SchemaOf::Lint => lint::schema(),
+            SchemaOf::Drain => schemars::schema_for!(drain::Drain).to_value(),
             SchemaOf::Calibration => schemars::schema_for!(calibrate::Calibration).to_value(),
         })),
         Command::Calibrate(args) => ExitCode::from(calibrate::main(&args)),
+        Command::Drain(args) => ExitCode::from(drain::main(&args)),
         Command::Explain(args) => ExitCode::from(explain::main(&args)),
         Command::Import(args) => ExitCode::from(import::main(&args)),
         Command::Lint(args) => ExitCode::from(lint::main(&args)),

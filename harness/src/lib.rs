@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod compare;
 pub mod doctor;
+pub mod drain;
 pub mod explain;
 pub mod fidelity;
 #[doc(hidden)]
