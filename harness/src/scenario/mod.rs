@@ -8,6 +8,8 @@
 //! 6. `data`: the files that the traffic is made from
 //! 7. the relations between the fields
 //!
+//! A search over many settings of one scenario goes through `variants`.
+//!
 //! Every step tells all that it finds wrong, with file, line and key, before the next one begins.
 
 mod anchors;
@@ -21,6 +23,7 @@ pub(crate) mod scalar;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
+mod variants;
 
 use highwater_model::spec::{Scenario, validate};
 use schemars::generate::SchemaSettings;
@@ -28,6 +31,8 @@ use serde_json::Value;
 
 pub use data::{DataError, DataProblem};
 pub use error::{FAULTS_MAX, Fault, FaultKind, Faults, OverrideProblem, Place, ScenarioError};
+pub use variants::{Variants, read_curve, value_at};
+
 pub use find::{BUNDLED, FILE_BYTES_MAX, Origin};
 
 /// The address under which the schema of scenario files is known.

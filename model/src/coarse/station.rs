@@ -127,6 +127,11 @@ impl Station {
         self.capacity
     }
 
+    /// The mean latency at a utilisation, seconds.
+    pub fn mean_latency(&self, utilization: f64) -> f64 {
+        self.mean[Self::step(utilization)]
+    }
+
     /// The quantile `q` of latency at a utilisation, seconds.
     pub fn latency(&self, utilization: f64, q: f64) -> f64 {
         quantile(self.row(Self::step(utilization)), &self.grid, 1.0 - q)

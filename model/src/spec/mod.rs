@@ -16,6 +16,7 @@ mod simulation;
 mod target;
 mod trace;
 mod traffic;
+pub mod tune;
 pub mod validate;
 mod workload;
 
@@ -58,6 +59,7 @@ pub use trace::{
 };
 pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Saturate, Traffic};
 
+pub use tune::Tune;
 pub use workload::Workload;
 
 use crate::time::Nanos;
@@ -104,6 +106,9 @@ pub struct Scenario {
     /// What must hold for the run to pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objectives: Vec<Objective>,
+    /// What `highwater tune` may change; what the autoscaler has, if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tune: Option<Tune>,
 }
 
 fn default_seed() -> u64 {

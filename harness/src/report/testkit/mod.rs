@@ -143,6 +143,7 @@ pub(super) fn empty() -> Analysis {
         actions: Vec::new(),
         cluster: Cluster::default(),
         objectives: Vec::new(),
+        tune: None,
         audit: Audit { trusted: true, ..Audit::default() },
         timeline: Timeline::default(),
     }
