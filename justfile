@@ -316,6 +316,42 @@ needs-kind:
     done
     "$provider" info >/dev/null 2>&1 || missing "$provider is installed, but does not answer: is its daemon running, and may you use it?"
 
+# Writes docs/compare-power.md: how often equals are called different, how often what is planted is found (15 minutes)
+[group('long')]
+compare-power ROUNDS="200":
+    HIGHWATER_ROUNDS={{ ROUNDS }} cargo test --release --locked -p highwater --test compare page -- --ignored
+
+# On a machine that does nothing else. Runs that cannot be trusted are said and left out. The stated level is 5 %.
+#
+# FIRST goes on where an earlier call left off: pairs that are there are compared again, not run again.
+#
+# So many pairs of real local runs of the same thing: how many are called different (40 minutes)
+[group('long')]
+[no-exit-message]
+compare-local PAIRS="30" FIRST="1":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --release --quiet --locked
+    [ {{ FIRST }} -gt 1 ] || rm -rf target/pairs
+    compared=0 alarms=0
+    for ((pair = 1; pair < {{ FIRST }} + {{ PAIRS }}; pair++)); do
+        here=target/pairs/$pair
+        for side in base new; do
+            seed=$((2 * pair + (${#side} - 3)))
+            [ -d "$here/$side" ] ||
+                target/release/highwater run rolling-update --seed $seed --out "$here/$side" >/dev/null 2>&1 || true
+        done
+        code=0
+        target/release/highwater compare "$here/base" "$here/new" --out "$here/compared" --cannot-tell pass >/dev/null || code=$?
+        [ $code -le 1 ] || { echo "pair $pair: not compared ($code)"; exit 1; }
+        grep -q '"verdict": "untrusted"' "$here/compared/comparison.json" && { echo "pair $pair: untrusted"; continue; }
+        compared=$((compared + 1))
+        if grep -Eq '"verdict": "(worse|better)"' "$here/compared/comparison.json"; then
+            alarms=$((alarms + 1)); echo "pair $pair: called different, see $here/compared/comparison.html"
+        fi
+    done
+    echo "$alarms of $compared pairs called different"
+
 # Needs nginx and has wrk (Debian: apt-get install nginx-light wrk) and oha (cargo install --locked oha) as peers, each left
 # out by name if it is not there. ARGS: --rounds N, --seconds N, --only saturate,open,memory,report. The words of the page
 # are docs/performance-notes.md: read them again after the numbers have changed.

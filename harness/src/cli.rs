@@ -9,8 +9,8 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::{
     analyze,
     backend::{kube, local::shim},
-    calibrate, doctor, explain, fidelity, generator, image, import, init, lint, proxy, proxy_pod,
-    record, report, run, scenario, watch,
+    calibrate, compare, doctor, explain, fidelity, generator, image, import, init, lint, proxy,
+    proxy_pod, record, report, run, scenario, watch,
 };
 
 /// Objectives met.
@@ -39,6 +39,18 @@ enum Command {
     Run(RunArgs),
     /// Render report and summary again from a run's record
     Report(ReportArgs),
+    /// Is NEW worse than BASE, beyond noise? One exit code, one page, one comment
+    ///
+    /// Exit codes: 0 no, 1 yes, 2 bad input, or runs that must not be compared, 3 it cannot be told,
+    /// or a run cannot be trusted.
+    Compare(Box<compare::command::Args>),
+    /// Many runs in a row: where did a measure change?
+    ///
+    /// Exit codes: 0 followed, 2 bad input.
+    Trend(compare::command::TrendArgs),
+    /// The runs that later ones are compared with, small enough to be committed
+    #[command(subcommand)]
+    Baseline(compare::command::BaselineCommand),
     /// Fit a scenario to a run, so that the simulator reproduces it, and say how well it does
     ///
     /// Prints the scenario, with what was fitted and how well as its comments.
@@ -150,7 +162,7 @@ enum Command {
 }
 
 /// What to run.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct RunArgs {
     /// A scenario file, or the name of a bundled one
     pub scenario: String,
@@ -166,6 +178,11 @@ pub struct RunArgs {
     /// Override the seed
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Run it so often, each time with the next seed: a set that `compare` takes
+    ///
+    /// With --out, the runs are folders in it.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub repeat: u32,
     /// Show the run on the whole terminal while it goes on
     ///
     /// Rates, latency, replicas, pods, failures by outcome, and what happens. `q` and Ctrl-C end the
@@ -269,6 +286,8 @@ enum SchemaOf {
     Scenario,
     /// summary.json
     Summary,
+    /// comparison.json
+    Comparison,
     /// The states that `explain` takes
     Explain,
     /// What `explain --format json` prints
@@ -286,9 +305,13 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Run(args) => ExitCode::from(run::run(&args)),
         Command::Report(args) => ExitCode::from(report_again(&args)),
+        Command::Compare(args) => ExitCode::from(compare::command::main(&args)),
+        Command::Trend(args) => ExitCode::from(compare::command::trend(&args)),
+        Command::Baseline(command) => ExitCode::from(compare::command::baseline(&command)),
         Command::Schema { of } => print(&pretty(&match of {
             SchemaOf::Scenario => scenario::schema(),
             SchemaOf::Summary => schemars::schema_for!(analyze::Summary).to_value(),
+            SchemaOf::Comparison => schemars::schema_for!(compare::result::Comparison).to_value(),
             SchemaOf::Explain => explain::schema(),
             SchemaOf::Explanation => explain::explanation_schema(),
             SchemaOf::Lint => lint::schema(),

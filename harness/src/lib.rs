@@ -9,6 +9,7 @@ pub mod backend;
 pub mod calibrate;
 pub mod cli;
 pub mod clock;
+pub mod compare;
 pub mod doctor;
 pub mod explain;
 pub mod fidelity;

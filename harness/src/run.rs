@@ -1,6 +1,7 @@
 //! `highwater run`: scenario, plan, backend, record, report.
 
 use std::{
+    cell::OnceCell,
     fs, io,
     io::Write as _,
     path::{Path, PathBuf},
@@ -43,8 +44,43 @@ fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
     move |source| RunError { doing, source }
 }
 
-/// Runs a scenario; the exit code.
+/// Runs a scenario as often as is asked for; the exit code is that of the worst run.
+///
+/// *Behaviour*: each repeat has a seed of its own, counted up from the scenario's (or `--seed`), so
+/// that the repeats of two builds can be compared in pairs; with `--out` the runs are folders in it.
+/// A repeat that was interrupted or is refused is the last.
 pub fn run(args: &RunArgs) -> u8 {
+    if args.repeat <= 1 {
+        return once(args, &OnceCell::new());
+    }
+    let overrides = scenario::Overrides { sets: args.set.clone(), seed: args.seed };
+    let (first, name) = match scenario::load(&args.scenario, &overrides) {
+        Ok(loaded) => (loaded.scenario.seed, loaded.scenario.name),
+        Err(error) => return bad_input(error),
+    };
+    if let Some(parent) = &args.out
+        && let Err(error) = fs::create_dir_all(parent)
+    {
+        return bad_input(doing(format!("making {}", parent.display()))(error));
+    }
+    let signals = OnceCell::new();
+    let mut worst = cli::MET;
+    for number in 0..u64::from(args.repeat) {
+        let out = args.out.as_ref().map(|parent| parent.join(format!("{name}-{}", number + 1)));
+        let seed = Some(first.wrapping_add(number));
+        let code = once(&RunArgs { seed, out, repeat: 1, ..args.clone() }, &signals);
+        worst = worst.max(code);
+        let is_interrupted =
+            signals.get().is_some_and(|one: &Signals| *one.interrupts.borrow() > 0);
+        if code == cli::BAD_INPUT || is_interrupted {
+            break;
+        }
+    }
+    worst
+}
+
+/// One run; signals are heard from when it is carried out, once for all repeats.
+fn once(args: &RunArgs, signals: &OnceCell<Signals>) -> u8 {
     let overrides = scenario::Overrides { sets: args.set.clone(), seed: args.seed };
     let loaded = match scenario::load(&args.scenario, &overrides) {
         Ok(loaded) => loaded,
@@ -71,7 +107,8 @@ pub fn run(args: &RunArgs) -> u8 {
         Ok(path) => path,
         Err(error) => return bad_input(error),
     };
-    match carry_out(path, args, &loaded, &plan, &mut *backend) {
+    let signals = signals.get_or_init(Signals::hear);
+    match carry_out(path, (args, signals), &loaded, &plan, &mut *backend) {
         Ok(code) => code,
         Err(error) => {
             cli::complain(error);
@@ -87,7 +124,7 @@ fn bad_input(error: impl std::fmt::Display) -> u8 {
 
 fn carry_out(
     path: PathBuf,
-    args: &RunArgs,
+    (args, signals): (&RunArgs, &Signals),
     loaded: &scenario::Loaded,
     plan: &Plan,
     backend: &mut dyn Backend,
@@ -117,7 +154,7 @@ fn carry_out(
             .map_err(|error| doing("writing the record")(io::Error::other(error)))?;
     }
     plain::say(&headline(plan, backend.kind().name(), &path));
-    let ended = show(args.tui, plan, backend, &mut writer);
+    let ended = show((args.tui, signals), plan, backend, &mut writer);
     let footer = footer(&ended);
     let failed = ended.as_ref().err().map(ToString::to_string);
     // Where the disk is full the footer is missing too, and the record says that it was cut off.
@@ -138,14 +175,13 @@ fn carry_out(
 
 /// Runs, and shows how the run stands until it has ended.
 fn show(
-    wants_tui: bool,
+    (wants_tui, signals): (bool, &Signals),
     plan: &Plan,
     backend: &mut dyn Backend,
     writer: &mut Writer,
 ) -> Result<Ended, BackendError> {
     let shared = Shared::new(LiveView::new(&plan.scenario.name, backend.kind().name()));
-    let signals = Signals::hear();
-    let tui = if wants_tui { open_tui(&shared, &signals) } else { None };
+    let tui = if wants_tui { open_tui(&shared, signals) } else { None };
     let mut line = Plain::new();
     let mut progress = |progress: &Progress| {
         shared.progress(progress);

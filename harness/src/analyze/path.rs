@@ -115,6 +115,7 @@ mod tests {
             events: Vec::new(),
             objectives: Vec::<Objective>::new(),
             tune: None,
+            gates: Vec::new(),
         }
     }
 

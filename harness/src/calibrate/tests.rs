@@ -87,6 +87,23 @@ fn a_service_time_is_found_again() {
 }
 
 #[test]
+fn a_service_time_of_no_family_is_found_by_its_quantiles() {
+    // Most answers come of a cache, the others of a disk.
+    let latency = "{quantiles: [[0, 3ms], [0.7, 5ms], [0.72, 40ms], [1, 60ms]]}";
+    let yaml = STEADY.replace("LATENCY", latency);
+    let truth = scenario(&yaml).target.service.expect("a service").latency;
+    let calibration = calibrate(&record(&yaml, forget), false).expect("a calibration");
+    let got = fitted(&calibration).target.service.expect("a service").latency;
+    assert!(matches!(got, Distribution::Quantiles(_)), "{got:?}");
+    for q in [0.1, 0.4, 0.6, 0.8, 0.95] {
+        let (a, b) = (got.quantile(q), truth.quantile(q));
+        assert!(near(a, b, 0.05), "at {q}: {a}, not {b}");
+    }
+    let off = calibration.reproduction.p95_ms.off().expect("answers");
+    assert!(off.abs() < 0.03, "{off}");
+}
+
+#[test]
 fn start_up_and_propagation_are_measured() {
     let yaml = STEADY.replace("LATENCY", "12ms");
     let says = |scenario: &mut Scenario| {

@@ -304,6 +304,7 @@ fn a_scenario_takes_what_is_written_and_runs_it() {
             out: Some(path(&format!("run-{name}"))),
             set: Vec::new(),
             seed: None,
+            repeat: 1,
             tui: false,
             because: None,
             kube: KubeArgs {

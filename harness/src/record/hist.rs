@@ -82,14 +82,14 @@ impl Encoded {
         })
     }
 
-    /// Calls for each value that occurs, ascending, with its count. An hour has thousands of
+    /// Calls for each value that occurs (the lowest of its place), ascending, with its count. An hour has thousands of
     /// histograms with some hundreds of values each: to decode every one into all of its 24,000
     /// places takes a hundred times as long.
     ///
     /// *Source*: <https://github.com/HdrHistogram/HdrHistogram>, `AbstractHistogram`, encoding V2:
     /// the counts in order of their index, as zigzag varints; a negative one stands for so many
     /// zeros.
-    fn each(
+    pub(crate) fn each(
         &self,
         mut take: impl FnMut(u64, u64) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {

@@ -23,7 +23,7 @@ use highwater_model::{
 };
 use serde::{Deserialize, Serialize};
 
-pub use reader::{ReadError, read, read_from};
+pub use reader::{ReadError, read, read_from, read_header};
 pub use writer::{WriteError, Writer};
 
 /// The version of the record's format.

@@ -86,6 +86,19 @@ pub fn read(path: &Path) -> Result<RunRecord, ReadError> {
     read_from(BufReader::with_capacity(1 << 18, file), &path)
 }
 
+/// Reads only the header of a record file.
+///
+/// # Errors
+/// As [`read`], of its first line.
+pub fn read_header(path: &Path) -> Result<super::Header, ReadError> {
+    let io = |source| ReadError::Io { path: path.to_owned(), source };
+    let mut line = Vec::new();
+    let file = BufReader::new(File::open(path).map_err(io)?);
+    let mut limited = std::io::Read::take(file, LINE_BYTES_MAX as u64);
+    limited.read_until(b'\n', &mut line).map_err(io)?;
+    Ok(header(&line, line.last() == Some(&b'\n'), path)?.header)
+}
+
 #[derive(Deserialize)]
 struct Probe {
     #[serde(default)]

@@ -5,13 +5,15 @@
 //! 2. [`html`]: the whole report as one self-contained file
 //! 3. [`markdown`]: a summary for a comment on a pull request
 //! 4. [`text`]: what `run` prints at its end
-//! 5. [`fidelity`]: the same scenarios on several backends, side by side
+//! 5. [`compare`]: two sets of runs against each other
+//! 6. [`fidelity`]: the same scenarios on several backends, side by side
 //!
 //! All text that comes from a target or a file passes through [`clean`] and through the escape of
 //! the format it is written in.
 
 pub mod chart;
 pub mod clean;
+pub mod compare;
 pub mod fidelity;
 pub mod figures;
 pub mod html;

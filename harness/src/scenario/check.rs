@@ -7,7 +7,7 @@
 //! tree into the types.
 
 use highwater_model::{
-    spec::{Distribution, Objective, Quantity},
+    spec::{Distribution, Gate, Objective, Quantity},
     time::Nanos,
     units::{Bytes, IntOrPercent, MilliCpu, RatePerSec},
 };
@@ -264,6 +264,7 @@ fn reader(definition: &str) -> Option<Reader> {
         "Bytes" => read::<Bytes>,
         "IntOrPercent" => read::<IntOrPercent>,
         "Distribution" => read::<Distribution>,
+        "Gate" => read::<Gate>,
         "Objective" => read::<Objective>,
         "Quantity" => read::<Quantity>,
         _ => return None,

@@ -25,7 +25,7 @@ mod tests;
 pub(crate) mod tree;
 mod variants;
 
-use highwater_model::spec::{Scenario, validate};
+use highwater_model::spec::{Gate, Scenario, validate};
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
@@ -114,6 +114,24 @@ pub fn load_text(
         effective_yaml.push_str(&scalar::to_yaml(&root));
     }
     Ok(Loaded { scenario, text, origin, effective_yaml })
+}
+
+/// Reads gates from text: a list of them, or anything with a list of them under `gates`.
+///
+/// # Errors
+/// In words: where and what is wrong.
+pub fn gates(text: &str) -> Result<Vec<Gate>, String> {
+    let origin = Origin::File("gates".into());
+    let told = |faults| bounded(&origin, faults).to_string();
+    let root = tree::parse(text).map_err(told)?;
+    let json = scalar::to_json(&root);
+    let list = match json {
+        Value::Object(mut parts) => parts.remove("gates").unwrap_or_default(),
+        other => other,
+    };
+    let gates: Vec<Gate> =
+        serde_path_to_error::deserialize(list).map_err(|error| error.to_string())?;
+    if gates.is_empty() { Err("it has no gates".into()) } else { Ok(gates) }
 }
 
 /// The faults in the order of the file, bounded.

@@ -116,6 +116,7 @@ impl Sim<'_> {
             &scenario.simulation,
             limits,
             streams,
+            self.kinds.asks.clone(),
             &mut acts,
         );
         let place = container.pod as usize;
@@ -214,7 +215,8 @@ impl Sim<'_> {
 
     /// As long as nothing else happens, its client or the proxy gives up.
     fn stall(&self, attempt: &mut Attempt) {
-        attempt.ending = Ending { at: attempt.deadline, outcome: Outcome::Timeout, hop: None };
+        let deadline = self.deadline(attempt);
+        attempt.ending = Ending { at: deadline, outcome: Outcome::Timeout, hop: None };
         let up = attempt.up.and_then(|up| self.client.ups.get(up));
         if let (Some(_), Some(up)) = (attempt.worker, up) {
             let gives_up = up.sent + self.run.scenario.path.response_timeout;
@@ -235,10 +237,11 @@ impl Sim<'_> {
         for (slot, mut attempt) in self.attempts_at(container) {
             let ways = Nanos(self.network().0 * if attempt.worker.is_some() { 2 } else { 1 });
             let left = self.client.left.remove(&slot);
+            let kind = attempt.request.kind;
             let Some(replica) = self.replica(container.pod, container.restarts) else { return };
             let at = match left {
                 Some(left) => Timestamp((now + left).0.saturating_sub(ways.0)),
-                None => match replica.take_again(now) {
+                None => match replica.take_again(now, kind) {
                     Some((at, is_refusal)) => {
                         attempt.is_refusal = is_refusal;
                         at
@@ -249,7 +252,7 @@ impl Sim<'_> {
             if attempt.worker.is_some() {
                 self.answers(&mut attempt, at);
             } else {
-                let outcome = if attempt.is_refusal { Outcome::Status503 } else { Outcome::Ok };
+                let outcome = self.answer(&attempt);
                 attempt.ending = Ending { at: at + ways, outcome, hop: None };
             }
             self.replan(slot, attempt);
@@ -260,14 +263,14 @@ impl Sim<'_> {
         let is_there = |attempt: &Attempt| {
             attempt.pod == Some(container.pod)
                 && attempt.restarts == container.restarts
-                && attempt.came.is_some()
+                && attempt.came().is_some()
         };
         let all = self.client.attempts.iter();
         let mut there: Vec<(u32, Attempt)> = all
             .filter(|(_, attempt)| is_there(attempt))
             .map(|(slot, attempt)| (slot, *attempt))
             .collect();
-        there.sort_by_key(|(_, attempt)| (attempt.came, attempt.request.number));
+        there.sort_by_key(|(_, attempt)| (attempt.came(), attempt.request.number));
         there
     }
 

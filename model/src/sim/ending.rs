@@ -10,7 +10,7 @@ use super::{
 use crate::{
     event::{EventKind, Source},
     outcome::{Connection, HopError, Outcome},
-    time::Timestamp,
+    time::{Nanos, Timestamp},
 };
 
 impl Sim<'_> {
@@ -40,12 +40,20 @@ impl Sim<'_> {
         }
     }
 
+    /// What the client makes of the pod's answer.
+    pub(super) fn answer(&self, attempt: &Attempt) -> Outcome {
+        if attempt.is_refusal {
+            Outcome::Status503
+        } else {
+            self.kinds.answer(attempt.request.kind).0
+        }
+    }
+
     /// The pod has nothing to do with the request any more.
     pub(super) fn leave_pod(&mut self, attempt: &Attempt) {
-        let (Some(pod), Some(came)) = (attempt.pod, attempt.came) else { return };
+        let (Some(pod), Some(came)) = (attempt.pod, attempt.came()) else { return };
         let now = self.now;
-        let is_answered = matches!(attempt.ending.outcome, Outcome::Ok | Outcome::Status503)
-            && attempt.ending.hop.is_none();
+        let is_answered = is_answer(attempt.ending.outcome) && attempt.ending.hop.is_none();
         let mut acts = Vec::new();
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
         if is_answered {
@@ -64,7 +72,7 @@ impl Sim<'_> {
 
     /// The client's connection goes back to where it waits, or is closed.
     fn give_back(&mut self, attempt: &Attempt) {
-        let is_answered = matches!(attempt.ending.outcome, Outcome::Ok | Outcome::Status503);
+        let is_answered = is_answer(attempt.ending.outcome);
         // The proxy keeps its clients, whatever it answers; a pod only as long as it goes on.
         let is_kept = if attempt.worker.is_some() {
             attempt.ending.outcome != Outcome::Timeout
@@ -101,10 +109,10 @@ impl Sim<'_> {
     /// Whatever is at the container is cut off now: with the process, or by it.
     pub(super) fn cut(&mut self, pod: u32, restarts: u32) {
         let concerned = |attempt: &Attempt| {
-            attempt.pod == Some(pod) && attempt.restarts == restarts && attempt.came.is_some()
+            attempt.pod == Some(pod) && attempt.restarts == restarts && attempt.came().is_some()
         };
         self.change(concerned, |attempt, now| {
-            let has_come = attempt.came.is_some_and(|came| came <= now);
+            let has_come = attempt.came().is_some_and(|came| came <= now);
             if has_come { HopError::Eof } else { HopError::Reset }
         });
     }
@@ -115,7 +123,7 @@ impl Sim<'_> {
             let is_there = attempt.pod == Some(pod) && attempt.restarts == restarts;
             let was_refused = matches!(attempt.ending.outcome, Outcome::ConnectRefused)
                 || attempt.ending.hop == Some(HopError::ConnectRefused);
-            let waits = attempt.came.is_none() && attempt.answered.is_none();
+            let waits = attempt.came().is_none() && attempt.answered.is_none();
             is_there && waits && !was_refused
         };
         self.change(concerned, |_, _| HopError::Reset);
@@ -156,7 +164,7 @@ impl Sim<'_> {
     }
 
     pub(super) fn replan(&mut self, slot: u32, mut attempt: Attempt) {
-        attempt.keep_to_deadline();
+        attempt.keep_to(self.deadline(&attempt));
         attempt.version = self.agenda.plan_end(attempt.ending.at, slot);
         if let Some(known) = self.client.attempts.get_mut(slot) {
             *known = attempt;
@@ -172,6 +180,7 @@ impl Sim<'_> {
             Outcome::Status502 => Some(502),
             Outcome::Status503 => Some(503),
             Outcome::Status504 => Some(504),
+            Outcome::StatusOther => Some(self.kinds.answer(attempt.request.kind).1),
             _ => None,
         };
         failure.errno = match ending.outcome {
@@ -184,9 +193,9 @@ impl Sim<'_> {
             id: conn.id,
             opened: conn.opened,
             served: conn.served,
-            idle: attempt.idle,
+            idle: if conn.served > 0 { attempt.sent.since(conn.idle_since) } else { Nanos::ZERO },
         });
-        match attempt.worker {
+        match attempt.worker() {
             None => {
                 failure.pod = pod;
                 failure.consumer = conn.map(|conn| conn.consumer);
@@ -208,4 +217,10 @@ impl Sim<'_> {
         }
         self.observer.failure(failure);
     }
+}
+
+/// Whether a client has got an answer, good or bad.
+fn is_answer(outcome: Outcome) -> bool {
+    use Outcome::{Ok, Status502, Status503, Status504, StatusOther};
+    matches!(outcome, Ok | Status502 | Status503 | Status504 | StatusOther)
 }

@@ -12,6 +12,7 @@
 //! 5. the ends of requests: `ending`
 
 mod agenda;
+mod asks;
 mod carrying;
 mod cpu;
 mod ending;
@@ -27,12 +28,14 @@ mod worker;
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     string::String,
+    sync::Arc,
     vec,
     vec::Vec,
 };
 
 use self::{
     agenda::{Agenda, What},
+    asks::Ask,
     replica::Replica,
     traffic::{Client, Due},
     worker::Proxy,
@@ -195,6 +198,8 @@ struct Kinds {
     /// Whether a proxy sends them again though they may have been received: the scenario's, then
     /// those of traces.
     repeats: Vec<bool>,
+    /// What each asks for: the scenario's, then those of traces.
+    asks: Arc<[Ask]>,
     stream: Stream,
 }
 
@@ -448,6 +453,7 @@ impl Kinds {
             timeouts: timeouts.collect(),
             timeout: traffic.timeout,
             repeats: repeats(scenario),
+            asks: asks(scenario),
             stream: Stream::new(scenario.seed, "request-kinds/0"),
         };
         if kinds.timeouts.is_empty() {
@@ -463,6 +469,12 @@ impl Kinds {
 
     fn may_repeat(&self, kind: u16) -> bool {
         self.repeats.get(usize::from(kind)).copied().unwrap_or(false)
+    }
+
+    /// What a client makes of the service's answer to this kind, and its status.
+    fn answer(&self, kind: u16) -> (Outcome, u16) {
+        let ask = self.asks.get(usize::from(kind)).unwrap_or(&Ask::PLAIN);
+        (ask.outcome, ask.status)
     }
 
     fn timeout(&self, kind: u16) -> Nanos {
@@ -490,7 +502,22 @@ fn repeats(scenario: &Scenario) -> Vec<bool> {
     if repeats.is_empty() {
         repeats.push(may_repeat(retry, "GET"));
     }
-    let traces = traffic.phases.iter().filter_map(|phase| phase.trace.as_ref()?.data.as_ref());
-    repeats.extend(traces.flat_map(|data| &data.kinds).map(of));
+    repeats.extend(of_traces(scenario).map(of));
     repeats
+}
+
+/// See [`Kinds::asks`].
+fn asks(scenario: &Scenario) -> Arc<[Ask]> {
+    let mut asks: Vec<Ask> = scenario.traffic.requests.iter().map(Ask::new).collect();
+    if asks.is_empty() {
+        asks.push(Ask::PLAIN);
+    }
+    asks.extend(of_traces(scenario).map(Ask::new));
+    asks.into()
+}
+
+/// The kinds that traces name, in order.
+fn of_traces(scenario: &Scenario) -> impl Iterator<Item = &RequestKind> {
+    let phases = scenario.traffic.phases.iter();
+    phases.filter_map(|phase| phase.trace.as_ref()?.data.as_ref()).flat_map(|data| &data.kinds)
 }

@@ -48,7 +48,7 @@ impl<'a> Sim<'a> {
 
     /// The request reaches the worker at `comes`.
     pub(super) fn through_proxy(&mut self, attempt: &mut Attempt, worker: u32, comes: Timestamp) {
-        attempt.worker = Some(worker);
+        attempt.worker = Some(worker as u16);
         match self.proxy.pick(worker, &[], comes) {
             Some(to) => self.attempt_at(attempt, worker, to, comes),
             None => self.answer_itself(attempt, comes, HopError::NoEndpoint),
@@ -58,7 +58,7 @@ impl<'a> Sim<'a> {
     /// The worker begins an attempt, at an endpoint and its pod.
     fn attempt_at(&mut self, attempt: &mut Attempt, worker: u32, to: (u32, u32), now: Timestamp) {
         let (endpoint, pod) = to;
-        attempt.tries += 1;
+        attempt.tries = attempt.tries.saturating_add(1);
         attempt.endpoint = Some(endpoint);
         attempt.pod = Some(pod);
         attempt.restarts = self.restarts(pod);
@@ -133,14 +133,15 @@ impl<'a> Sim<'a> {
 
     /// The request reaches the pod at `comes`; the worker sent it at `sent`.
     fn upstream(&mut self, attempt: &mut Attempt, pod: u32, comes: Timestamp, sent: Timestamp) {
-        attempt.came = Some(comes);
+        attempt.comes(comes);
         self.fails(attempt, sent + self.path().response_timeout, HopError::Timeout);
         // The proxy closes its connection as it gives up, and as soon as it learns that its client did.
         let network = self.network();
         let closes = (sent + self.path().response_timeout + network)
-            .min(attempt.deadline + network + network);
+            .min(self.deadline(attempt) + network + network);
+        let kind = attempt.request.kind;
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
-        match replica.take(comes, closes) {
+        match replica.take(comes, closes, kind) {
             Reply::Answer { at, is_refusal } => {
                 if is_refusal {
                     self.tell_full(pod, attempt.restarts);
@@ -171,8 +172,7 @@ impl<'a> Sim<'a> {
             _ => {
                 attempt.is_failing = false;
                 attempt.ending.hop = None;
-                attempt.ending.outcome =
-                    if attempt.is_refusal { Outcome::Status503 } else { Outcome::Ok };
+                attempt.ending.outcome = self.answer(attempt);
                 attempt.ending.at = at + network + network;
             }
         }
@@ -197,14 +197,14 @@ impl<'a> Sim<'a> {
     /// answers by itself.
     pub(super) fn attempt_failed(&mut self, slot: u32) {
         let Some(mut attempt) = self.client.attempts.get(slot).copied() else { return };
-        let (Some(worker), Some(error)) = (attempt.worker, attempt.ending.hop) else { return };
+        let (Some(worker), Some(error)) = (attempt.worker(), attempt.ending.hop) else { return };
         let now = self.now;
         self.client.left.remove(&slot);
         self.health_failed(worker, attempt.endpoint, error);
         self.leave_pod(&attempt);
         self.close_failed(&attempt);
         let tried = self.leave_endpoint(&mut attempt);
-        attempt.came = None;
+        attempt.leaves();
         attempt.is_failing = false;
         match self.another(slot, &attempt, worker, tried, error) {
             None => self.answer_itself(&mut attempt, now, error),
@@ -249,7 +249,7 @@ impl<'a> Sim<'a> {
     /// The connection of a failed attempt is of no more use.
     fn close_failed(&mut self, attempt: &Attempt) {
         let Some(up) = attempt.up.and_then(|up| self.client.ups.get(up)) else { return };
-        if attempt.came.is_some() || up.conn.served > 0 {
+        if attempt.came().is_some() || up.conn.served > 0 {
             self.close_upstream(up.conn);
         }
     }
@@ -257,7 +257,7 @@ impl<'a> Sim<'a> {
     /// The endpoint has one request less in flight. Returns which.
     fn leave_endpoint(&mut self, attempt: &mut Attempt) -> Option<u32> {
         let number = attempt.endpoint.take()?;
-        let endpoint = self.proxy.endpoint(attempt.worker?, number)?;
+        let endpoint = self.proxy.endpoint(attempt.worker()?, number)?;
         endpoint.active = endpoint.active.saturating_sub(1);
         Some(number)
     }
@@ -288,7 +288,7 @@ impl<'a> Sim<'a> {
 
     /// A request is over: what the worker had of it, and what it hid.
     pub(super) fn leave_proxy(&mut self, slot: u32, attempt: &mut Attempt) {
-        let Some(worker) = attempt.worker else { return };
+        let Some(worker) = attempt.worker() else { return };
         let ending = attempt.ending;
         let is_answered = ending.hop.is_none() && ending.outcome != Outcome::Timeout;
         if is_answered {
@@ -321,7 +321,7 @@ impl<'a> Sim<'a> {
         let closed = match of {
             Some((endpoint, worker)) => worker.keep(endpoint, conn),
             // A connection that never came about needs no end.
-            None => (attempt.came.is_some() || up.conn.served > 0).then_some(conn),
+            None => (attempt.came().is_some() || up.conn.served > 0).then_some(conn),
         };
         if let Some(closed) = closed {
             self.close_upstream(closed);
@@ -407,7 +407,7 @@ impl<'a> Sim<'a> {
             }),
             started: up.map_or(attempt.sent, |up| up.started),
             ended: attempt.answered.map_or(sees, |(seen, _)| seen),
-            tries: attempt.tries,
+            tries: attempt.tries.into(),
         }
     }
 }

@@ -153,6 +153,27 @@ fn the_same_seed_gives_the_same_calls_and_another_does_not() {
 }
 
 #[test]
+fn what_a_request_asks_for_is_done() {
+    for kind in ["l4", "l7"] {
+        let notes = play(
+            &r#"{"name":"a","seed":4,
+            "target":{"service":{"cpu":"1ms","latency":"5ms"},"deployment":{"replicas":2}},
+            "path":{"kind":"KIND"},
+            "traffic":{"phases":[{"hold":"20/s","for":"10s"}],"requests":[
+              {"get":"/work?cpu=3ms&wait=40ms"},{"get":"/work?status=503"},{"get":"/nowhere"}]}}"#
+                .replace("KIND", kind),
+        );
+        let known = [Outcome::Ok, Outcome::Status503, Outcome::StatusOther];
+        assert!(notes.outcomes.keys().eq(&known), "{kind}: {:?}", notes.outcomes);
+        let ms = |ns: &u64| *ns >= 43_000_000 && *ns < 60_000_000;
+        assert!(notes.latency.iter().all(ms), "{kind}: {:?}", notes.latency);
+        let statuses: BTreeSet<Option<u16>> =
+            notes.failures.iter().map(|failure| failure.status).collect();
+        assert!(statuses.into_iter().eq([Some(404), Some(503)]), "{kind}");
+    }
+}
+
+#[test]
 fn an_autoscaler_follows_the_load() {
     let notes = play(
         r#"{"name":"s","seed":5,

@@ -4,6 +4,7 @@ use alloc::{
     collections::{BTreeMap, VecDeque},
     vec::Vec,
 };
+use core::num::NonZeroU64;
 
 use crate::{
     load::{Arrival, Schedule},
@@ -88,6 +89,11 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// The number of what is inserted next.
+    pub(super) fn next(&self) -> u32 {
+        self.free.last().copied().unwrap_or(self.entries.len() as u32)
+    }
+
     pub(super) fn insert(&mut self, value: T) -> u32 {
         match self.free.pop() {
             Some(place) => {
@@ -134,41 +140,80 @@ pub(super) struct Ending {
     pub(super) hop: Option<HopError>,
 }
 
-/// A request on its way.
+/// A request on its way. It is small enough to be moved without a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt {
     pub(super) request: Request,
     pub(super) sent: Timestamp,
     /// Its connection at the client.
     pub(super) conn: u32,
-    /// Its connection was idle for so long.
-    pub(super) idle: Nanos,
     /// The proxy's connection to the pod: its number in [`Client::ups`].
     pub(super) up: Option<u32>,
     /// The proxy's worker that has it.
-    pub(super) worker: Option<u32>,
+    pub(super) worker: Option<u16>,
     /// The pod that it is at, or was meant for.
     pub(super) pod: Option<u32>,
     pub(super) restarts: u32,
     /// The worker's endpoint of that pod, while it has the request.
     pub(super) endpoint: Option<u32>,
     /// How often the proxy has tried a pod.
-    pub(super) tries: u32,
+    pub(super) tries: u8,
     /// `ending` is when the proxy sees an error, which its client need not come to know.
     pub(super) is_failing: bool,
     /// The proxy answered by itself: when, and for what.
     pub(super) answered: Option<(Timestamp, HopError)>,
-    /// When it reached the pod; `None` if it never did, or has nothing to do with it any more.
-    pub(super) came: Option<Timestamp>,
+    /// When it reached the pod, in nanoseconds; `None` if it never did, or has nothing to do with it any
+    /// more. No request comes at time 0.
+    came: Option<NonZeroU64>,
     pub(super) ending: Ending,
-    /// When its client gives up.
-    pub(super) deadline: Timestamp,
     /// The agenda's of `ending`: news of any other version are stale.
     pub(super) version: u64,
     pub(super) is_refusal: bool,
 }
 
 impl Attempt {
+    /// One that is sent at `sent` on the connection `conn`, and gets no answer as long as nothing else
+    /// is known.
+    pub(super) fn new(request: &Request, sent: Timestamp, conn: u32, deadline: Timestamp) -> Self {
+        Self {
+            request: *request,
+            sent,
+            conn,
+            up: None,
+            worker: None,
+            pod: None,
+            restarts: 0,
+            endpoint: None,
+            tries: 0,
+            is_failing: false,
+            answered: None,
+            came: None,
+            ending: Ending { at: deadline, outcome: Outcome::Timeout, hop: None },
+            version: 0,
+            is_refusal: false,
+        }
+    }
+
+    /// When it reached the pod; `None` if it never did, or has nothing to do with it any more.
+    pub(super) fn came(&self) -> Option<Timestamp> {
+        self.came.map(|at| Timestamp(at.get()))
+    }
+
+    /// It reaches the pod.
+    pub(super) fn comes(&mut self, at: Timestamp) {
+        self.came = NonZeroU64::new(at.0);
+    }
+
+    /// It has nothing to do with its pod any more.
+    pub(super) fn leaves(&mut self) {
+        self.came = None;
+    }
+
+    /// The worker that has it.
+    pub(super) fn worker(&self) -> Option<u32> {
+        self.worker.map(u32::from)
+    }
+
     /// When whoever waits for the pod knows how it ends: its client, or the proxy `network` earlier.
     pub(super) fn known_at(&self, network: Nanos) -> Timestamp {
         let is_passed_on = self.worker.is_some() && !self.is_failing;
@@ -179,9 +224,9 @@ impl Attempt {
     }
 
     /// It ends at its client's patience at the latest.
-    pub(super) fn keep_to_deadline(&mut self) {
-        if self.ending.at > self.deadline {
-            self.ending = Ending { at: self.deadline, outcome: Outcome::Timeout, hop: None };
+    pub(super) fn keep_to(&mut self, deadline: Timestamp) {
+        if self.ending.at > deadline {
+            self.ending = Ending { at: deadline, outcome: Outcome::Timeout, hop: None };
             self.is_failing = false;
         }
     }
@@ -215,4 +260,14 @@ pub(super) struct Client {
     pub(super) connects: u64,
     pub(super) owed: u64,
     pub(super) sent: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_small_enough_to_be_moved_without_a_call() {
+        assert!(size_of::<Option<Attempt>>() <= 128, "{}", size_of::<Option<Attempt>>());
+    }
 }

@@ -7,6 +7,7 @@ mod action;
 mod autoscaler;
 mod deployment;
 mod distribution;
+mod gate;
 mod l7;
 mod metrics;
 mod nodes;
@@ -41,6 +42,7 @@ pub use deployment::{
     StrategyType, TcpSocketAction,
 };
 pub use distribution::{Distribution, Sampler, VALUES_MAX, ValuesFile};
+pub use gate::{Gate, GateBound, GateMeasure};
 pub use l7::{Balancing, PassiveHealth, Retry};
 pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};
 pub use nodes::{Allocatable, ClusterAutoscaler, Nodes};
@@ -109,6 +111,10 @@ pub struct Scenario {
     /// What `highwater tune` may change; what the autoscaler has, if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tune: Option<Tune>,
+    /// What `highwater compare` holds a new run against: bounds of the run itself, or of how much
+    /// more it may have than the base.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<Gate>,
 }
 
 fn default_seed() -> u64 {

@@ -324,19 +324,27 @@ fn check_event(found: &mut Problems, path: &str, event: &ScheduledEvent, length:
 
 fn check_objectives(found: &mut Problems, scenario: &Scenario) {
     found.check_entries("objectives", scenario.objectives.len());
+    found.check_entries("gates", scenario.gates.len());
     let names = phase_names(&scenario.traffic);
     for (index, objective) in scenario.objectives.iter().enumerate() {
-        let mut seen = BTreeSet::new();
-        for (place, name) in objective.during.iter().enumerate() {
-            let path = format!("objectives[{index}].during[{place}]");
-            if !names.contains(name) {
-                found.add(
-                    path,
-                    format!("no phase is called `{name}`; the phases are {}", names.join(", ")),
-                );
-            } else if !seen.insert(name) {
-                found.add(path, format!("`{name}` is named twice"));
-            }
+        check_during(found, &format!("objectives[{index}]"), &objective.during, &names);
+    }
+    for (index, gate) in scenario.gates.iter().enumerate() {
+        check_during(found, &format!("gates[{index}]"), &gate.during, &names);
+    }
+}
+
+fn check_during(found: &mut Problems, of: &str, during: &[String], names: &[String]) {
+    let mut seen = BTreeSet::new();
+    for (place, name) in during.iter().enumerate() {
+        let path = format!("{of}.during[{place}]");
+        if !names.contains(name) {
+            found.add(
+                path,
+                format!("no phase is called `{name}`; the phases are {}", names.join(", ")),
+            );
+        } else if !seen.insert(name) {
+            found.add(path, format!("`{name}` is named twice"));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What is found by search: the service time, how requests wait, what a machine adds.
 
+mod empirical;
+
 use highwater_model::{
     spec::{Distribution, PathKind, Service},
     time::Nanos,
@@ -62,6 +64,7 @@ impl Fit {
         }
         let is_told = plain.off - best.off > TELLING;
         let chosen = if is_told { best } else { plain };
+        let chosen = self.empirical(chosen, times)?;
         self.tell_service(&chosen, (&own, measured, is_told), times);
         *Self::service_of(&mut self.scenario) = chosen.service;
         Ok(())
@@ -115,12 +118,7 @@ impl Fit {
         times: &Times,
     ) -> Result<Option<Candidate>, CalibrateError> {
         let goal = Grid::of(&times.quiet);
-        let ways = match self.scenario.path.kind {
-            PathKind::L4 => 2,
-            PathKind::L7 => 4,
-        };
-        let known = self.scenario.simulation.network.0 * ways + service.cpu.0;
-        let start = goal.less(known as f64);
+        let start = goal.less(self.known(&service).0 as f64);
         let mut best: Option<Candidate> = None;
         let families = self.family.map_or_else(|| families(&start), |family| vec![family]);
         for family in families {
@@ -149,6 +147,15 @@ impl Fit {
             }
         }
         Ok(best)
+    }
+
+    /// What a request that waits for nobody takes beside the service's latency.
+    fn known(&self, service: &Service) -> Nanos {
+        let ways = match self.scenario.path.kind {
+            PathKind::L4 => 2,
+            PathKind::L7 => 4,
+        };
+        Nanos(self.scenario.simulation.network.0 * ways + service.cpu.0)
     }
 
     /// What the machine adds, where the service is taken at its word.

@@ -3,7 +3,8 @@
 //! 1. [`model`]: what is to be seen, as plain data, built by [`build()`]
 //! 2. [`svg`]: the drawing
 //!
-//! [`compare`] builds a model of several runs.
+//! [`compare`] builds a model of several runs, [`sides`] one of two sets of runs,
+//! [`trend`] one of many runs in a row.
 //!
 //! The model is thinned to the width of the picture: counts are summed, of latencies the lowest
 //! and the highest stay, failures near each other become one mark with their number.
@@ -16,8 +17,10 @@ mod lanes;
 pub mod model;
 mod panels;
 mod series;
+pub mod sides;
 pub mod svg;
 mod ticks;
+pub mod trend;
 
 pub use build::build;
 pub use model::ChartModel;

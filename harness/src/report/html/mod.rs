@@ -21,7 +21,7 @@ use self::writer::Html;
 use super::RenderOptions;
 use crate::{analyze::Analysis, record::folder::Provenance};
 
-const STYLE: &str = include_str!("style.css");
+pub(super) const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 /// Renders a report.

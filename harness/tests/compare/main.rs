@@ -1,0 +1,6 @@
+//! `highwater compare`: false alarms, power, and the program itself.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod kit;
+mod power;
+mod program;
