@@ -18,6 +18,7 @@
 //! 7. a whole run in virtual time: [`sim`]; the same in coarse steps, for thousands of settings:
 //!    [`coarse`]
 //! 8. the one vocabulary that every backend records: [`outcome`], [`event`]
+//! 9. how well the pods followed the demand, and what it costs to know it ahead: [`elasticity`]
 #![no_std]
 
 extern crate alloc;
@@ -27,6 +28,7 @@ extern crate std;
 pub mod autoscaling;
 pub mod cluster;
 pub mod coarse;
+pub mod elasticity;
 pub mod event;
 pub mod hpa;
 pub mod load;
