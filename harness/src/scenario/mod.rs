@@ -171,6 +171,13 @@ pub fn to_yaml(scenario: &Scenario) -> String {
     scalar::to_yaml(&root)
 }
 
+/// A value as YAML, in block style.
+pub(crate) fn yaml_of(value: &Value) -> String {
+    let root =
+        tree::parse(&value.to_string()).expect("JSON is YAML, and a scenario's is not too long");
+    scalar::to_yaml(&root)
+}
+
 /// The JSON Schema (draft 2020-12) of scenario files; the same value on every call.
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft2020_12().into_generator();

@@ -48,8 +48,9 @@ impl Variants {
         let mut root = self.root.clone();
         for (path, value) in sets {
             let argument = format!("{path}={value}");
-            overrides::apply(&mut root, &argument).map_err(|problem| {
-                ScenarioError::Override { argument: error::shown(&argument), problem }
+            overrides::apply(&mut root, &argument).map_err(|problem| ScenarioError::Override {
+                argument: error::shown(&argument),
+                problem,
             })?;
         }
         let faults = check::check(&root, &self.schema);

@@ -99,7 +99,7 @@ impl Cases {
         for (n, share) in (seeds + others..).zip(OTHER_RATES) {
             let mut traffic = scenario.traffic.clone();
             for phase in &mut traffic.phases {
-                phase.scale_rates(share);
+                scale(phase, share);
             }
             let name = format!("seed {}, {share} times the traffic", seed(n));
             held_out.push(Case::new(scenario, name, seed(n), traffic, false)?);
@@ -141,11 +141,8 @@ impl Cases {
             let traffic = Traffic { phases: vec![phase], ..scenario.traffic.clone() };
             let seed = scenario.seed.wrapping_add(place as u64);
             // Every other day is held out, so that both see the whole of the traces.
-            let (to, most) = if place % 2 == 0 {
-                (&mut train, DAYS)
-            } else {
-                (&mut held_out, HOLD_OUT_DAYS)
-            };
+            let (to, most) =
+                if place % 2 == 0 { (&mut train, DAYS) } else { (&mut held_out, HOLD_OUT_DAYS) };
             if to.len() < most {
                 to.push(Case::new(scenario, name, seed, traffic, true)?);
             }
@@ -161,6 +158,21 @@ impl Cases {
 
 fn cut(curve: &Curve, from: Nanos, until: Nanos) -> Curve {
     Curve { file: None, from: Some(from), until: Some(until), ..curve.clone() }
+}
+
+/// A phase with so many times its rates. A ramp may begin where the phase before ends, which is scaled
+/// already; so holds and ramps are scaled themselves and not by their factor.
+fn scale(phase: &mut Phase, share: f64) {
+    if let Some(rate) = &mut phase.hold {
+        rate.0 *= share;
+    } else if let Some(ramp) = &mut phase.ramp {
+        ramp.to.0 *= share;
+        if let Some(from) = &mut ramp.from {
+            from.0 *= share;
+        }
+    } else {
+        phase.scale = Some(phase.scale.unwrap_or(1.0) * share);
+    }
 }
 
 fn profile(traffic: &Traffic) -> Result<Profile, CaseError> {
@@ -192,6 +204,11 @@ impl Case {
             }
         }
         scenario
+    }
+
+    /// Whether the full simulator would take too long for it.
+    pub(super) fn is_large(&self) -> bool {
+        self.load.expected().sum::<f64>() > super::finals::REQUESTS_MAX
     }
 
     /// Where the hardest `seconds` of it begin: those around its highest rate.

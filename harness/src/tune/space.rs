@@ -1,7 +1,5 @@
 //! What may be changed: parameters with their values, and the relations between them.
 
-use std::collections::BTreeMap;
-
 use highwater_model::{
     coarse::Station,
     spec::{
@@ -98,7 +96,9 @@ pub enum SpaceError {
         text: String,
     },
     /// A relation with something that is no number.
-    #[error("tune.constraints[{index}]: `{operand}` is neither a number nor a parameter or a path with one")]
+    #[error(
+        "tune.constraints[{index}]: `{operand}` is neither a number nor a parameter or a path with one"
+    )]
     Operand {
         /// Which.
         index: usize,
@@ -269,7 +269,8 @@ impl Space {
     /// Whether a setting keeps the constraints.
     pub(super) fn allows(&self, setting: &[u8]) -> bool {
         self.constraints.iter().all(|relation| {
-            let sides = (self.operand(&relation.left, setting), self.operand(&relation.right, setting));
+            let sides =
+                (self.operand(&relation.left, setting), self.operand(&relation.right, setting));
             match sides {
                 (Some(left), Some(right)) if relation.strict => left < right,
                 (Some(left), Some(right)) => left <= right,
@@ -403,9 +404,7 @@ fn parameter(
     };
     let now = value_at(base, &path).map(shown);
     let mut levels = match choice {
-        Some(choice) => {
-            choice.values().map_err(|problem| SpaceError::Choice { place, problem })?
-        }
+        Some(choice) => choice.values().map_err(|problem| SpaceError::Choice { place, problem })?,
         None => default_levels(scenario, &name, now.as_deref()).ok_or_else(|| {
             SpaceError::Missing { place, what: "value to begin with; give its values" }
         })?,
@@ -538,9 +537,4 @@ fn metrics(scenario: &Scenario) -> Vec<String> {
         values.push(pods("http_requests_in_flight", rate * station.mean_latency(share)));
     }
     values
-}
-
-/// The names with what they mean, for the help.
-pub(super) fn names() -> BTreeMap<&'static str, &'static str> {
-    NAMES.into_iter().collect()
 }

@@ -118,12 +118,7 @@ impl Tells {
 }
 
 impl<'a> Engine<'a> {
-    fn new(
-        scenario: &'a Scenario,
-        load: &'a Load,
-        station: &'a Station,
-        options: Options,
-    ) -> Self {
+    fn new(scenario: &'a Scenario, load: &'a Load, station: &'a Station, options: Options) -> Self {
         let keeps = scenario.path.kind == PathKind::L4 && scenario.traffic.keep_alive;
         let patch = |event: &crate::spec::ScheduledEvent| match event.action() {
             Some(Action::PatchAutoscaler(patch)) => Some((event.at, patch)),
@@ -355,8 +350,7 @@ impl<'a> Engine<'a> {
     }
 
     fn tell_usage(&mut self, now: Timestamp, container: ContainerId, part: f64) {
-        let (Some(pod), Some(autoscaling)) =
-            (self.pods.find(container.pod), &mut self.autoscaling)
+        let (Some(pod), Some(autoscaling)) = (self.pods.find(container.pod), &mut self.autoscaling)
         else {
             return;
         };
@@ -373,8 +367,7 @@ impl<'a> Engine<'a> {
             Some(pod) => poisson(pod.in_flight, &mut self.draws),
             None => return,
         };
-        let (Some(pod), Some(autoscaling)) =
-            (self.pods.find(container.pod), &mut self.autoscaling)
+        let (Some(pod), Some(autoscaling)) = (self.pods.find(container.pod), &mut self.autoscaling)
         else {
             return;
         };
@@ -393,8 +386,12 @@ impl<'a> Engine<'a> {
             let labels = String::from("{route=\"/work\",le=\"+Inf\"}");
             page.push((name, labels, Some(f64::INFINITY), answered));
         }
-        let told =
-            page.iter().map(|(name, labels, le, value)| Told { name, labels, le: *le, value: *value });
+        let told = page.iter().map(|(name, labels, le, value)| Told {
+            name,
+            labels,
+            le: *le,
+            value: *value,
+        });
         autoscaling.scraped(now, container, told);
     }
 

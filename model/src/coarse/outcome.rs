@@ -2,7 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::{latency::Latency, station::{self, GRID, Station}};
+use super::{
+    latency::Latency,
+    station::{self, GRID, Station},
+};
 use crate::time::Nanos;
 
 /// Why a run did not come to its traffic.

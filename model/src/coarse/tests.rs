@@ -126,9 +126,23 @@ fn pods_over_time_are_those_of_the_full_simulation() {
             .map(|second| full.ready[second].abs_diff(coarse.curve[second].serving))
             .sum();
         let all: u32 = full.ready[..seconds].iter().sum();
-        std::println!("seed {seed}: {apart} of {all} pod-seconds; changes {} and {}", full.changes, coarse.desired_changes);
-        std::println!("p50 {} {:?}  p95 {} {:?}", full.quantile(0.5), coarse.latency(&coarse.total(&[]), 0.5), full.quantile(0.95), coarse.latency(&coarse.total(&[]), 0.95));
-        std::println!("{:?}\n{:?}", full.desired, coarse.curve.iter().map(|p| p.desired).collect::<Vec<_>>());
+        std::println!(
+            "seed {seed}: {apart} of {all} pod-seconds; changes {} and {}",
+            full.changes,
+            coarse.desired_changes
+        );
+        std::println!(
+            "p50 {} {:?}  p95 {} {:?}",
+            full.quantile(0.5),
+            coarse.latency(&coarse.total(&[]), 0.5),
+            full.quantile(0.95),
+            coarse.latency(&coarse.total(&[]), 0.95)
+        );
+        std::println!(
+            "{:?}\n{:?}",
+            full.desired,
+            coarse.curve.iter().map(|p| p.desired).collect::<Vec<_>>()
+        );
         assert!(f64::from(apart) < 0.05 * f64::from(all), "{apart} of {all}");
     }
 }

@@ -67,8 +67,7 @@ mod tests {
     fn the_mean_wait_is_that_of_pollaczek_and_khinchine_for_one_server() {
         for (variation, utilization) in [(1.0, 0.5), (0.0, 0.8), (4.0, 0.9)] {
             let wait = Wait::new(1, 0.01, variation, utilization);
-            let exact =
-                utilization * 0.01 * (1.0 + variation) / 2.0 / (1.0 - utilization);
+            let exact = utilization * 0.01 * (1.0 + variation) / 2.0 / (1.0 - utilization);
             assert!((wait.share * wait.mean - exact).abs() < 1e-12, "{variation} {utilization}");
         }
     }

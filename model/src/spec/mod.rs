@@ -46,7 +46,7 @@ pub use gate::{Gate, GateBound, GateMeasure};
 pub use l7::{Balancing, PassiveHealth, Retry};
 pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};
 pub use nodes::{Allocatable, ClusterAutoscaler, Nodes};
-pub use objective::{Bound, BoundOp, Measure, Objective};
+pub use objective::{Bound, BoundOp, Measure, MeasureUnit, Objective};
 pub use shape::{
     CURVE_POINTS_MAX, Curve, CurvePoint, Interpolation, PARTS_MAX, PERIOD_MIN, Phase, Ramp,
     SCALE_MAX, SPEED_MAX, STEPS_MAX, ShapeFault, Sine, Spike, Step, played,
