@@ -36,4 +36,5 @@ pub mod run;
 pub mod scenario;
 pub mod signals;
 pub mod tui;
+pub mod tune;
 pub mod watch;

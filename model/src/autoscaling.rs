@@ -51,6 +51,31 @@ pub enum Step {
     },
 }
 
+/// What an autoscaler scales, as the API server has it.
+pub trait Target {
+    /// Its pods, in order of creation.
+    fn pods(&self) -> Vec<PodState<'_>>;
+    /// Its scale.
+    fn scale(&self) -> Scale;
+    /// A pod's name.
+    fn pod_name(&self, pod: u32) -> &str;
+}
+
+impl Target for Cluster {
+    fn pods(&self) -> Vec<PodState<'_>> {
+        self.pod_states()
+    }
+
+    fn scale(&self) -> Scale {
+        let status = self.status();
+        Scale { spec: status.desired, status: status.current }
+    }
+
+    fn pod_name(&self, pod: u32) -> &str {
+        Self::pod_name(self, pod)
+    }
+}
+
 /// An autoscaler at work.
 #[derive(Clone, Debug)]
 pub struct Autoscaling {
@@ -64,6 +89,10 @@ pub struct Autoscaling {
     /// Until when the resource metrics API does not answer.
     outage_until: Timestamp,
     told: Last,
+    /// Whether it emits nothing.
+    is_quiet: bool,
+    /// Since which pass, without a break, a metric has asked for more than there is.
+    asks_since: Option<Timestamp>,
 }
 
 /// What was told last, so that only changes are.
@@ -97,8 +126,22 @@ impl Autoscaling {
             next_sync: Timestamp(phase),
             outage_until: Timestamp::ZERO,
             told: Last::default(),
+            is_quiet: false,
+            asks_since: None,
             spec,
         })
+    }
+
+    /// The same, which emits nothing for the record: it wishes and scales only.
+    #[must_use]
+    pub fn quietly(self) -> Self {
+        Self { is_quiet: true, ..self }
+    }
+
+    /// Since which pass, without a break, a metric has asked for more than there is; `None` if the
+    /// last pass found none that did.
+    pub const fn asks_since(&self) -> Option<Timestamp> {
+        self.asks_since
     }
 
     /// A container runs.
@@ -154,29 +197,30 @@ impl Autoscaling {
     }
 
     /// Does what is due at `now`. Afterwards the next deadline is later than `now`.
-    pub fn advance(&mut self, now: Timestamp, cluster: &Cluster, steps: &mut Vec<Step>) {
+    pub fn advance(&mut self, now: Timestamp, target: &impl Target, steps: &mut Vec<Step>) {
         let mut wishes = Vec::new();
         let has_scraped = self.resource.advance(now, &mut wishes);
         self.custom.advance(now, &mut wishes);
         steps.extend(wishes.into_iter().map(Step::Wish));
-        self.tell_bounds(steps);
-        if has_scraped && now >= self.outage_until {
-            self.tell_served(cluster, steps);
+        if !self.is_quiet {
+            self.tell_bounds(steps);
+            if has_scraped && now >= self.outage_until {
+                self.tell_served(target, steps);
+            }
         }
         if self.next_sync <= now {
             let period = self.sync_period.0.max(1);
             let missed = now.since(self.next_sync).0 / period + 1;
             self.next_sync = self.next_sync + Nanos(missed.saturating_mul(period));
-            self.sync(now, cluster, steps);
+            self.sync(now, target, steps);
         }
     }
 
-    fn sync(&mut self, now: Timestamp, cluster: &Cluster, steps: &mut Vec<Step>) {
-        let states = cluster.pod_states();
-        let status = cluster.status();
+    fn sync(&mut self, now: Timestamp, target: &impl Target, steps: &mut Vec<Step>) {
+        let states = target.pods();
         let mut world = World {
             now,
-            scale: Scale { spec: status.desired, status: status.current },
+            scale: target.scale(),
             pods: states.iter().map(|state| pod(state, &self.requests)).collect(),
             resource: &self.resource,
             custom: core::cell::RefCell::new(&mut self.custom),
@@ -185,6 +229,15 @@ impl Autoscaling {
         };
         let sync = self.hpa.sync(Moment::from(now), &mut world);
         let written = world.written;
+        let asks = sync.why.as_ref().is_some_and(|why| {
+            let from = sync.from.map_or(i64::MAX, i64::from);
+            why.proposals.iter().flatten().any(|asked| i64::from(asked.replicas) > from)
+        });
+        self.asks_since = asks.then(|| self.asks_since.unwrap_or(now));
+        if self.is_quiet {
+            steps.extend(written.map(Step::Scale));
+            return;
+        }
         if let (Some(from), Some(to)) = (sync.from, written) {
             let reason = sync.notes.iter().rev().find_map(reason).unwrap_or_default();
             let kind = EventKind::AutoscalerDecision { from, to, reason };
@@ -226,14 +279,14 @@ impl Autoscaling {
     }
 
     /// What metrics-server says anew.
-    fn tell_served(&mut self, cluster: &Cluster, steps: &mut Vec<Step>) {
+    fn tell_served(&mut self, target: &impl Target, steps: &mut Vec<Step>) {
         let served: Vec<_> = self.resource.all().collect();
         for (pod, figures) in &served {
             if self.told.served.contains(&(*pod, figures.at)) {
                 continue;
             }
             let kind = EventKind::PodMetrics {
-                pod: cluster.pod_name(*pod).into(),
+                pod: target.pod_name(*pod).into(),
                 cpu_nano: figures.cpu_nano,
                 memory: figures.memory,
                 window: figures.window,

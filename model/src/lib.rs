@@ -15,7 +15,8 @@
 //! 5. the HorizontalPodAutoscaler: [`hpa`]; how metrics reach it: [`metrics`]; both, joined with a
 //!    cluster: [`autoscaling`]
 //! 6. what a reverse proxy decides: [`proxy`]
-//! 7. a whole run in virtual time: [`sim`]
+//! 7. a whole run in virtual time: [`sim`]; the same in coarse steps, for thousands of settings:
+//!    [`coarse`]
 //! 8. the one vocabulary that every backend records: [`outcome`], [`event`]
 //! 9. how well the pods followed the demand, and what it costs to know it ahead: [`elasticity`]
 #![no_std]
@@ -26,6 +27,7 @@ extern crate std;
 
 pub mod autoscaling;
 pub mod cluster;
+pub mod coarse;
 pub mod elasticity;
 pub mod event;
 pub mod hpa;

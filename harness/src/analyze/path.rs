@@ -114,6 +114,7 @@ mod tests {
             traffic: Traffic { generators, ..traffic },
             events: Vec::new(),
             objectives: Vec::<Objective>::new(),
+            tune: None,
             gates: Vec::new(),
         }
     }

@@ -52,6 +52,7 @@ pub(super) fn confirm(
         set: Vec::new(),
         seed: None,
         tui: false,
+        repeat: 1,
         because: None,
         kube: args.kube.clone(),
     });

@@ -7,6 +7,7 @@
 //! 4. [`text`]: what `run` prints at its end
 //! 5. [`compare`]: two sets of runs against each other
 //! 6. [`fidelity`]: the same scenarios on several backends, side by side
+//! 7. [`mod@tune`]: what a search for settings found
 //!
 //! All text that comes from a target or a file passes through [`clean`] and through the escape of
 //! the format it is written in.
@@ -20,6 +21,7 @@ pub mod html;
 pub mod markdown;
 pub mod phrases;
 pub mod text;
+pub mod tune;
 
 #[cfg(test)]
 mod testkit;

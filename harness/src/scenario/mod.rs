@@ -8,6 +8,8 @@
 //! 6. `data`: the files that the traffic is made from
 //! 7. the relations between the fields
 //!
+//! A search over many settings of one scenario goes through `variants`.
+//!
 //! Every step tells all that it finds wrong, with file, line and key, before the next one begins.
 
 mod anchors;
@@ -21,6 +23,7 @@ pub(crate) mod scalar;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tree;
+mod variants;
 
 use highwater_model::spec::{Gate, Scenario, validate};
 use schemars::generate::SchemaSettings;
@@ -28,6 +31,8 @@ use serde_json::Value;
 
 pub use data::{DataError, DataProblem};
 pub use error::{FAULTS_MAX, Fault, FaultKind, Faults, OverrideProblem, Place, ScenarioError};
+pub use variants::{Variants, read_curve, value_at};
+
 pub use find::{BUNDLED, FILE_BYTES_MAX, Origin};
 
 /// The address under which the schema of scenario files is known.
@@ -163,6 +168,13 @@ fn relation(root: &tree::Node, problem: validate::Problem) -> Fault {
 pub fn to_yaml(scenario: &Scenario) -> String {
     let json = serde_json::to_string(scenario).expect("a scenario holds only what JSON can say");
     let root = tree::parse(&json).expect("JSON is YAML, and a scenario is no longer than its file");
+    scalar::to_yaml(&root)
+}
+
+/// A value as YAML, in block style.
+pub(crate) fn yaml_of(value: &Value) -> String {
+    let root =
+        tree::parse(&value.to_string()).expect("JSON is YAML, and a scenario's is not too long");
     scalar::to_yaml(&root)
 }
 

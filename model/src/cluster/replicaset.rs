@@ -106,6 +106,18 @@ pub fn difference(set: &ReplicaSet, pods: &[Pod], now: Timestamp) -> Option<Diff
     }
 }
 
+/// Which `count` of `pods`, all of one set, go first when there are too many; in the order of their
+/// creation. Pods that are not active are left out.
+///
+/// *Source*: as [`difference`].
+pub fn victims(pods: &[Pod], count: usize, now: Timestamp) -> Vec<u32> {
+    let mut own: Vec<&Pod> = pods.iter().filter(|pod| pod.is_active()).collect();
+    rank(&mut own, pods, now);
+    let mut victims: Vec<u32> = own.iter().take(count).map(|pod| pod.pod).collect();
+    victims.sort_unstable();
+    victims
+}
+
 /// The status of `set`.
 ///
 /// *Source*: `replica_set_utils.go`, `calculateStatus`.

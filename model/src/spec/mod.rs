@@ -17,6 +17,7 @@ mod simulation;
 mod target;
 mod trace;
 mod traffic;
+pub mod tune;
 pub mod validate;
 mod workload;
 
@@ -45,7 +46,7 @@ pub use gate::{Gate, GateBound, GateMeasure};
 pub use l7::{Balancing, PassiveHealth, Retry};
 pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};
 pub use nodes::{Allocatable, ClusterAutoscaler, Nodes};
-pub use objective::{Bound, BoundOp, Measure, Objective};
+pub use objective::{Bound, BoundOp, Measure, MeasureUnit, Objective};
 pub use shape::{
     CURVE_POINTS_MAX, Curve, CurvePoint, Interpolation, PARTS_MAX, PERIOD_MIN, Phase, Ramp,
     SCALE_MAX, SPEED_MAX, STEPS_MAX, ShapeFault, Sine, Spike, Step, played,
@@ -60,6 +61,7 @@ pub use trace::{
 };
 pub use traffic::{Arrivals, Expect, Generators, Header, RequestKind, Saturate, Traffic};
 
+pub use tune::Tune;
 pub use workload::Workload;
 
 use crate::time::Nanos;
@@ -106,6 +108,9 @@ pub struct Scenario {
     /// What must hold for the run to pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objectives: Vec<Objective>,
+    /// What `highwater tune` may change; what the autoscaler has, if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tune: Option<Tune>,
     /// What `highwater compare` holds a new run against: bounds of the run itself, or of how much
     /// more it may have than the base.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

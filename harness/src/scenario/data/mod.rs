@@ -22,7 +22,7 @@ use std::{
 };
 
 use highwater_model::{
-    spec::{Distribution, Phase, Scenario, TraceError},
+    spec::{Curve, Distribution, Phase, Scenario, TraceError},
     time::Nanos,
 };
 use thiserror::Error;
@@ -187,6 +187,16 @@ fn read_latency(latency: &mut Distribution, folder: &Path, key: &str) -> Result<
         problem,
     })?;
     Ok(())
+}
+
+/// Reads one file of rates.
+pub(super) fn read_curve(given: &mut Curve, path: &Path) -> Result<(), DataError> {
+    curve::read(given, path).map_err(|(place, problem)| DataError {
+        path: path.to_owned(),
+        place,
+        key: "--traces".into(),
+        problem,
+    })
 }
 
 /// Those of a phase and its parts; the schema bounds how deep they are nested.
