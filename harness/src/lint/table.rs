@@ -40,7 +40,7 @@ rules! {
     PRE_STOP_EATS_GRACE = "pre-stop-eats-grace" Error {
         "The preStop hook takes all, or nearly all, of the grace period."
         why: "The grace period runs from the deletion of the pod, the preStop hook included; what is left of it is the time to drain. If nothing is left, the kubelet gives the container 2 s from SIGTERM to SIGKILL, whatever the service needs."
-        then: "The drain has `terminationGracePeriodSeconds` less the hook, and 2 s at least. What is still in flight then is cut off, on every pod that ends. An error if the hook takes the whole grace period, a warning if less than 5 s are left."
+        then: "The drain has `terminationGracePeriodSeconds` less the hook, and 2 s at least. What is still in flight then is cut off, on every pod that ends. An error if the hook takes the whole grace period, a warning if less than 5 s are left and the hook takes half of the grace period or more."
         fix: "terminationGracePeriodSeconds of the hook, plus the slowest request, plus a margin."
         source: "kubelet `kuberuntime_container.go`, `killContainer`: `minimumGracePeriodInSeconds` = 2"
     }

@@ -15,6 +15,8 @@ use super::super::{
 const DRAIN_MIN: f64 = 2.0;
 /// What should be left of the grace period for a drain, at least.
 const DRAIN_FAIR: f64 = 5.0;
+/// A hook that takes less of the grace period than this share is not what makes it short.
+const HOOK_FAIR: f64 = 0.5;
 /// The preStop sleep that is proposed where nothing is known: more than ingress-nginx's 4.3 s.
 const SLEEP: f64 = 5.0;
 /// The same behind an AWS load balancer: users end at 25 to 70 s.
@@ -135,7 +137,8 @@ fn eats_grace<'a>(
     let slept = hook.seconds.filter(|slept| *slept > 0.0)?;
     let grace = f64::from(workload.grace());
     let left = grace - slept;
-    if left >= DRAIN_FAIR {
+    // Of a grace period that is short by itself the hook may leave most.
+    if left >= DRAIN_FAIR || slept < grace * HOOK_FAIR {
         return None;
     }
     let drain = left.max(DRAIN_MIN);

@@ -86,6 +86,14 @@ fn endings() -> Vec<Case> {
             &[(HOOK, &exec("[sh, -c, sleep 39; kill 1]"))],
             "SIGKILL 4 s later",
         ),
+        // Of a short grace period it is not the hook that takes it.
+        case(
+            "pre-stop-eats-grace",
+            Warning,
+            &[(HOOK, "sleep: {seconds: 5}"), ("Seconds: 45", "Seconds: 8")],
+            &[(HOOK, "sleep: {seconds: 3}"), ("Seconds: 45", "Seconds: 7")],
+            "SIGKILL 3 s later",
+        ),
         case(
             "pre-stop-eats-grace",
             Error,
