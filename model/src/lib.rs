@@ -17,6 +17,7 @@
 //! 6. what a reverse proxy decides: [`proxy`]
 //! 7. a whole run in virtual time: [`sim`]
 //! 8. the one vocabulary that every backend records: [`outcome`], [`event`]
+//! 9. how well the pods followed the demand, and what it costs to know it ahead: [`elasticity`]
 #![no_std]
 
 extern crate alloc;
@@ -25,6 +26,7 @@ extern crate std;
 
 pub mod autoscaling;
 pub mod cluster;
+pub mod elasticity;
 pub mod event;
 pub mod hpa;
 pub mod load;

@@ -23,6 +23,7 @@ use super::{
     pods::Lives,
     retries::{self, Retries},
     scaling::{self, ScaleUp},
+    scorecard::{Known, scorecard},
     series::{self, Sums},
 };
 use crate::record::{EndReason, RunRecord, hist};
@@ -79,6 +80,20 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
             *lost.entry(pod).or_default() += one.case.failure.n;
         }
     }
+    let starts = scaling::summarize(&pod_starts, start, end);
+    let latency = |phase: usize| sums.phases.get(&(phase as u16)).map(|(_, latency, _)| latency);
+    let scorecard = scorecard(
+        record,
+        Known {
+            traffic: (start, end),
+            phases: &phases,
+            seconds: &sums.seconds,
+            latency: &latency,
+            replicas: &replica_points,
+            starts: &starts,
+            scale_downs: scaling::scale_downs(&autoscaling, &lives),
+        },
+    );
     let pods = lives.order.iter().filter_map(|name| {
         Some(lives.get(name)?.lane(name, run_end, lost.get(name.as_str()).copied().unwrap_or(0)))
     });
@@ -120,12 +135,13 @@ pub(super) fn assemble(record: &RunRecord) -> Result<Analysis, AnalyzeError> {
         phases,
         replicas,
         pod_hours,
-        starts: scaling::summarize(&pod_starts, start, end),
+        starts,
         autoscaling,
         scale_ups,
         pod_starts,
         actions,
         cluster,
+        scorecard,
         objectives,
         audit,
         timeline,

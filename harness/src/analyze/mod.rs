@@ -8,7 +8,8 @@
 //! 4. what the autoscaler and the scenario did, and how long scale-ups took: [`autoscaler`],
 //!    [`actions`], [`scaling`]; what else was seen of a cluster: [`cluster`]
 //! 5. what had to hold, and whether the run can be trusted: [`objectives`], [`audit`]
-//! 6. the contract for programs, `summary.json`: [`summary`]
+//! 6. how well the pods followed the demand: [`scorecard`]
+//! 7. the contract for programs, `summary.json`: [`summary`]
 //!
 //! [`analyze`] joins them into an [`Analysis`], which reports are made from.
 
@@ -29,6 +30,7 @@ mod path;
 pub mod pods;
 pub mod retries;
 pub mod scaling;
+pub mod scorecard;
 pub mod series;
 pub mod summary;
 
@@ -103,6 +105,8 @@ pub struct Analysis {
     pub actions: Vec<actions::ActionResult>,
     /// What else was seen of the cluster; empty on other backends.
     pub cluster: cluster::Cluster,
+    /// How well the pods followed the demand, and what it would have cost to know it ahead.
+    pub scorecard: scorecard::Scorecard,
     /// What had to hold.
     pub objectives: Vec<ObjectiveResult>,
     /// Whether the run can be trusted.

@@ -78,7 +78,7 @@ pub struct Container {
     pub heard_signal: Option<Moment>,
     /// While its processes were stopped; the last end is open if they never went on.
     pub frozen: Vec<(Moment, Option<Moment>)>,
-    /// When it said that its queue was full: from each on, for [`FULL_LASTS`], it may have turned
+    /// When it said that its queue was full: from each on, for `FULL_LASTS`, it may have turned
     /// requests away. In order; one per second at most.
     pub full: Vec<Moment>,
     /// When it said that its listener is closed.

@@ -22,6 +22,7 @@
 //! its own, so that the stages add up.
 
 mod demand;
+mod downs;
 mod starts;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use highwater_model::{
 };
 
 use demand::Demands;
+pub use downs::{ScaleDown, scale_downs, slowest_down};
 pub use starts::{PodStart, PodStarts, StartStage, pod_starts, summarize};
 
 use super::autoscaler::{Autoscaling, Decision};

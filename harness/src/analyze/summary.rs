@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use highwater_model::{outcome::Outcome, time::Nanos};
 
+mod scorecard;
+
+pub use scorecard::{
+    SummaryAttainment, SummaryElasticity, SummaryOracle, SummaryScaleDown, SummaryScorecard,
+};
+
 use super::{
     Analysis, Cause, ClosedLoop, Percentiles, Verdict,
     autoscaler::Autoscaling,
@@ -74,6 +80,10 @@ pub struct Summary {
     /// The slowest scale-up by the autoscaler; absent without any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_to_scale_ms: Option<SummaryTimeToScale>,
+    /// How well the pods followed the demand, and what it would have cost to know it ahead; absent in
+    /// summaries that were written before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scorecard: Option<SummaryScorecard>,
     /// The generators of the load; absent if it came from the harness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generators: Option<SummaryGenerators>,
@@ -345,6 +355,7 @@ impl Summary {
                 .map(|cost| (cost * 1e3).round() / 1e3),
             autoscaler: SummaryAutoscaler::of(&analysis.autoscaling),
             time_to_scale_ms: scaling::slowest_of(&analysis.scale_ups).map(SummaryTimeToScale::of),
+            scorecard: Some(SummaryScorecard::of(&analysis.scorecard)),
             generators: SummaryGenerators::of(&analysis.cluster),
             watch_gaps: SummaryWatchGaps::of(&analysis.cluster),
             objectives: analysis.objectives.iter().map(SummaryObjective::of).collect(),

@@ -44,6 +44,18 @@ pub fn examine(base: &[RunFigures], new: &[RunFigures]) -> Fit {
     fit
 }
 
+/// What a reader must know of runs in a row: where one was not asked for the same as the one before.
+pub fn along(runs: &[RunFigures]) -> Vec<String> {
+    let mut fit = Fit::default();
+    for two in runs.windows(2) {
+        let who = format!("from {} to {}", two[0].label, two[1].label);
+        fit.pair(&who, &two[0], &two[1], true);
+    }
+    doubts(&mut fit, &[], runs);
+    fit.forbids.extend(fit.notes);
+    fit.forbids
+}
+
 fn doubts(fit: &mut Fit, base: &[RunFigures], new: &[RunFigures]) {
     for run in base.iter().chain(new) {
         if let Some(doubt) = run.doubts.first() {
@@ -99,6 +111,7 @@ impl Fit {
             let (base, new) = (first.base.as_deref(), first.new.as_deref());
             let more = match forbids.len() - 1 {
                 0 => String::new(),
+                1 => ", and 1 more key".into(),
                 more => format!(", and {more} more keys"),
             };
             self.forbids.push(sentence(format!(

@@ -72,9 +72,7 @@ pub struct Change {
 /// # Errors
 /// If a histogram is damaged.
 pub fn trend(runs: &[RunFigures]) -> Result<Trend, DecodeError> {
-    let fit = super::fit::examine(&runs[..1], runs);
-    let mut notes: Vec<String> = fit.forbids;
-    notes.extend(fit.notes.into_iter().filter(|note| !note.contains("on both sides")));
+    let notes = super::fit::along(runs);
     let mut series = Vec::new();
     for what in FOLLOWED {
         let measure = Measure::whole(what);

@@ -181,6 +181,7 @@ fn scaling(out: &mut String, analysis: &Analysis) -> std::fmt::Result {
     for (name, text) in [
         ("Autoscaler", phrases::autoscaler(analysis)),
         ("Time to scale", phrases::time_to_scale(analysis)),
+        ("Scorecard", phrases::scorecard(analysis)),
         ("Load", phrases::generators(analysis)),
     ] {
         if let Some(text) = text {

@@ -1,15 +1,17 @@
 //! Sentences about autoscaler and cluster that several reports share.
 
 use highwater_model::{
+    elasticity::UTILISATION,
     event::{MetricReading, MetricUnit},
     time::Nanos,
 };
 
-use super::figures::{self, NONE};
+use super::figures::{self, NONE, percent};
 use crate::{
     analyze::{
         Analysis, ClosedLoop,
         scaling::{Progress, ScaleUp, Stage, Took, slowest_of},
+        scorecard::{Basis, Elastic, Usable},
     },
     record::BackendKind,
 };
@@ -162,6 +164,79 @@ pub fn gaps(analysis: &Analysis) -> Option<String> {
 pub fn cost(analysis: &Analysis) -> Option<String> {
     let cost = analysis.cost_per_thousand_good.filter(|cost| cost.is_finite())?;
     Some(format!("{} pod-seconds per 1,000 good requests", amount(cost)))
+}
+
+/// How well the pods followed the demand: `objectives held in 93 % of seconds; pods missing 10 % and
+/// idle 45 % of the time; 0.21 pod-hours, regret +150 %`; `None` if none of it is known.
+pub fn scorecard(analysis: &Analysis) -> Option<String> {
+    let card = &analysis.scorecard;
+    let held = card.attainment.as_ref();
+    let held = held.map(|held| format!("objectives held in {} of seconds", percent(held.share())));
+    let elastic = card.elastic.as_ref().ok().map(|elastic| {
+        format!(
+            "pods missing {} and idle {} of the time; {} pod-hours, regret {}",
+            percent(elastic.metrics.under_timeshare),
+            percent(elastic.metrics.over_timeshare),
+            figures::hours(elastic.pod_hours),
+            regret(elastic)
+        )
+    });
+    let parts: Vec<String> = held.into_iter().chain(elastic).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// The regret, with its sign.
+pub fn regret(elastic: &Elastic) -> String {
+    elastic.regret.map_or_else(|| NONE.into(), |regret| format!("{} %", signed(regret * 100.0)))
+}
+
+/// A number with its sign and without decimals: `+150`, `-3`, `0`.
+pub fn signed(value: f64) -> String {
+    if !value.is_finite() {
+        return NONE.into();
+    }
+    match value.round() {
+        0.0 => "0".into(),
+        rounded => format!("{rounded:+}"),
+    }
+}
+
+/// Whence it is known what a pod can take.
+pub fn basis(elastic: &Elastic) -> String {
+    let cpu = |cpu: &Usable| match cpu {
+        Usable::Limit(milli) => format!("its CPU limit of {milli}"),
+        Usable::Request(milli) => format!("its CPU request of {milli} (it has no limit)"),
+        Usable::Cores(cores) => {
+            format!("{} to itself", figures::counted(u64::from(*cores), "core"))
+        }
+    };
+    let rate = amount(elastic.per_pod);
+    match &elastic.basis {
+        Basis::Model { cpu: usable, objective: Some((limit, share)) } => format!(
+            "By the scenario’s model of its service a pod takes {rate} requests/s with p{} within {}, \
+             on {}.",
+            share * 100.0,
+            figures::nanos(limit.0),
+            cpu(usable)
+        ),
+        Basis::Model { cpu: usable, objective: None } => format!(
+            "By the scenario’s model of its service a pod takes {rate} requests/s at {} of what it \
+             can do on {}; the scenario has no objective of latency.",
+            percent(UTILISATION),
+            cpu(usable)
+        ),
+        Basis::Usage { per_request, cpu: usable } => format!(
+            "In this run a request took {} of CPU, so that a pod takes {rate} requests/s at {} of \
+             {}.",
+            figures::nanos(per_request.0),
+            percent(UTILISATION),
+            cpu(usable)
+        ),
+        Basis::Throughput { second } => format!(
+            "A pod was seen to take {rate} requests/s in the fullest second in which the objectives \
+             held (second {second}); it may be able to take more, and then fewer pods were needed."
+        ),
+    }
 }
 
 /// A metric and its target: `cpu 180 % (target 50 %)`.

@@ -130,7 +130,7 @@ fn loss(lines: &mut Lines, loss: &Loss) {
     }
 }
 
-/// Autoscaler, time to scale, and generators with the cost; how many lines that took, with that of
+/// Autoscaler, time to scale, scorecard, and generators with the cost; how many lines that took, with that of
 /// the watch.
 fn scaling(lines: &mut Lines, analysis: &Analysis) -> usize {
     let mut told = usize::from(!analysis.cluster.gaps.is_empty());
@@ -142,6 +142,7 @@ fn scaling(lines: &mut Lines, analysis: &Analysis) -> usize {
     };
     push("autoscaler", phrases::autoscaler(analysis));
     push("scale-up", phrases::time_to_scale(analysis));
+    push("scorecard", phrases::scorecard(analysis));
     let cost = || phrases::cost(analysis).map(|cost| format!("; {cost}")).unwrap_or_default();
     push("load", phrases::generators(analysis).map(|text| text + &cost()));
     told

@@ -156,6 +156,15 @@ impl Profile {
         self.phases.iter().map(|span| (span.start, span.end))
     }
 
+    /// Its straight lines, in order: begin and end from the start of the traffic, and the rates
+    /// there, requests per second.
+    pub fn lines(&self) -> impl Iterator<Item = (Nanos, Nanos, (f64, f64))> {
+        let line = |piece: &Piece| {
+            (Nanos(piece.start), Nanos(piece.end), (piece.rate_start, piece.rate_end))
+        };
+        self.pieces.iter().map(line)
+    }
+
     /// How long the traffic lasts.
     pub fn lasts(&self) -> Nanos {
         self.phases.last().map_or(Nanos::ZERO, |last| last.end)

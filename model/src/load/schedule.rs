@@ -124,6 +124,8 @@ impl Schedule {
 impl Iterator for Schedule {
     type Item = Arrival;
 
+    // A caller that has it inlined writes each field where it belongs.
+    #[inline]
     fn next(&mut self) -> Option<Arrival> {
         let (at, phase, kind) = self.place()?;
         // Nor must it reorder them.

@@ -116,6 +116,7 @@ impl Sim<'_> {
             &scenario.simulation,
             limits,
             streams,
+            self.kinds.asks.clone(),
             &mut acts,
         );
         let place = container.pod as usize;
@@ -236,11 +237,11 @@ impl Sim<'_> {
         for (slot, mut attempt) in self.attempts_at(container) {
             let ways = Nanos(self.network().0 * if attempt.worker.is_some() { 2 } else { 1 });
             let left = self.client.left.remove(&slot);
-            let ask = self.kinds.ask(attempt.request.kind);
+            let kind = attempt.request.kind;
             let Some(replica) = self.replica(container.pod, container.restarts) else { return };
             let at = match left {
                 Some(left) => Timestamp((now + left).0.saturating_sub(ways.0)),
-                None => match replica.take_again(now, ask) {
+                None => match replica.take_again(now, kind) {
                     Some((at, is_refusal)) => {
                         attempt.is_refusal = is_refusal;
                         at

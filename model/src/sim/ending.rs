@@ -45,7 +45,7 @@ impl Sim<'_> {
         if attempt.is_refusal {
             Outcome::Status503
         } else {
-            self.kinds.ask(attempt.request.kind).outcome
+            self.kinds.answer(attempt.request.kind).0
         }
     }
 
@@ -180,7 +180,7 @@ impl Sim<'_> {
             Outcome::Status502 => Some(502),
             Outcome::Status503 => Some(503),
             Outcome::Status504 => Some(504),
-            Outcome::StatusOther => Some(self.kinds.ask(attempt.request.kind).status),
+            Outcome::StatusOther => Some(self.kinds.answer(attempt.request.kind).1),
             _ => None,
         };
         failure.errno = match ending.outcome {

@@ -28,6 +28,7 @@ mod worker;
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     string::String,
+    sync::Arc,
     vec,
     vec::Vec,
 };
@@ -198,7 +199,7 @@ struct Kinds {
     /// those of traces.
     repeats: Vec<bool>,
     /// What each asks for: the scenario's, then those of traces.
-    asks: Vec<Ask>,
+    asks: Arc<[Ask]>,
     stream: Stream,
 }
 
@@ -470,8 +471,10 @@ impl Kinds {
         self.repeats.get(usize::from(kind)).copied().unwrap_or(false)
     }
 
-    fn ask(&self, kind: u16) -> Ask {
-        self.asks.get(usize::from(kind)).copied().unwrap_or(Ask::PLAIN)
+    /// What a client makes of the service's answer to this kind, and its status.
+    fn answer(&self, kind: u16) -> (Outcome, u16) {
+        let ask = self.asks.get(usize::from(kind)).unwrap_or(&Ask::PLAIN);
+        (ask.outcome, ask.status)
     }
 
     fn timeout(&self, kind: u16) -> Nanos {
@@ -504,13 +507,13 @@ fn repeats(scenario: &Scenario) -> Vec<bool> {
 }
 
 /// See [`Kinds::asks`].
-fn asks(scenario: &Scenario) -> Vec<Ask> {
+fn asks(scenario: &Scenario) -> Arc<[Ask]> {
     let mut asks: Vec<Ask> = scenario.traffic.requests.iter().map(Ask::new).collect();
     if asks.is_empty() {
         asks.push(Ask::PLAIN);
     }
     asks.extend(of_traces(scenario).map(Ask::new));
-    asks
+    asks.into()
 }
 
 /// The kinds that traces name, in order.

@@ -139,9 +139,9 @@ impl<'a> Sim<'a> {
         let network = self.network();
         let closes = (sent + self.path().response_timeout + network)
             .min(self.deadline(attempt) + network + network);
-        let ask = self.kinds.ask(attempt.request.kind);
+        let kind = attempt.request.kind;
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
-        match replica.take(comes, closes, ask) {
+        match replica.take(comes, closes, kind) {
             Reply::Answer { at, is_refusal } => {
                 if is_refusal {
                     self.tell_full(pod, attempt.restarts);

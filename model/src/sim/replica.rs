@@ -3,7 +3,7 @@
 //! *Source*: `target-service`, whose every behaviour is here again in virtual time, the wrong ones
 //! with the same constants (`target-service/src/wrong.rs`).
 
-use alloc::{collections::BinaryHeap, vec::Vec};
+use alloc::{collections::BinaryHeap, sync::Arc, vec::Vec};
 use core::cmp::Reverse;
 
 use super::{asks::Ask, cpu::Cpu};
@@ -167,6 +167,8 @@ pub(super) struct Replica {
     wrong: u32,
     waits: Sampler,
     latency: Stream,
+    /// What each kind of request asks for.
+    asks: Arc<[Ask]>,
     /// What the machine adds to each request.
     overhead: (Sampler, Stream),
     cpu: Cpu,
@@ -210,6 +212,7 @@ impl Replica {
         simulation: &Simulation,
         limits: (Option<u64>, Option<u64>),
         [latency, overhead]: [Stream; 2],
+        asks: Arc<[Ask]>,
         acts: &mut Vec<Act>,
     ) -> Self {
         let is_premature = misbehave.contains(&Misbehaviour::ReadyBeforeListening);
@@ -223,6 +226,7 @@ impl Replica {
             service,
             wrong: misbehave.iter().fold(0, |wrong, how| wrong | 1 << *how as u32),
             latency,
+            asks,
             overhead: (simulation.overhead.sampler(), overhead),
             workers: BinaryHeap::new(),
             queue: BinaryHeap::new(),
@@ -267,8 +271,10 @@ impl Replica {
 
     /// After how long it closes an idle connection.
     pub(super) fn idle_timeout(&self) -> Option<Nanos> {
-        let short = self.has(Misbehaviour::ShortIdleTimeout).then_some(SHORT_IDLE);
-        short.into_iter().chain(self.service.idle_timeout).min()
+        if !self.has(Misbehaviour::ShortIdleTimeout) {
+            return self.service.idle_timeout;
+        }
+        Some(self.service.idle_timeout.map_or(SHORT_IDLE, |timeout| timeout.min(SHORT_IDLE)))
     }
 
     /// How long after it closed an idle connection that goes out.
@@ -329,12 +335,12 @@ impl Replica {
 
     /// A request has come, whose client closes the connection at `gives_up` if it has no answer by
     /// then.
-    pub(super) fn take(&mut self, now: Timestamp, gives_up: Timestamp, ask: Ask) -> Reply {
+    pub(super) fn take(&mut self, now: Timestamp, gives_up: Timestamp, kind: u16) -> Reply {
         self.in_flight += 1;
         if self.frozen_at.is_some() || self.is_blocked {
             return Reply::Stalled;
         }
-        if !ask.is_work {
+        if self.asks.get(usize::from(kind)).is_some_and(|ask| !ask.is_work) {
             return Reply::Answer { at: now, is_refusal: false };
         }
         if self.refuses {
@@ -357,16 +363,16 @@ impl Replica {
         if self.memory_limit.is_some_and(|limit| self.usage(now).memory > limit) {
             return Reply::OutOfMemory;
         }
-        let at = self.work(now, gives_up, ask);
+        let at = self.work(now, gives_up, kind);
         self.busy_until = self.busy_until.max(at.min(gives_up));
         Reply::Answer { at, is_refusal: false }
     }
 
     /// A request that had come while it was frozen gets its turn: when it is answered, and whether by
     /// a refusal.
-    pub(super) fn take_again(&mut self, now: Timestamp, ask: Ask) -> Option<(Timestamp, bool)> {
+    pub(super) fn take_again(&mut self, now: Timestamp, kind: u16) -> Option<(Timestamp, bool)> {
         self.in_flight = self.in_flight.saturating_sub(1);
-        match self.take(now, Timestamp::MAX, ask) {
+        match self.take(now, Timestamp::MAX, kind) {
             Reply::Answer { at, is_refusal } => Some((at, is_refusal)),
             Reply::Crash | Reply::OutOfMemory | Reply::Stalled | Reply::Closed => None,
         }
@@ -384,12 +390,12 @@ impl Replica {
     }
 
     /// When the request is done that came at `now`: in its turn, if its client still waits then.
-    fn work(&mut self, now: Timestamp, gives_up: Timestamp, ask: Ask) -> Timestamp {
+    fn work(&mut self, now: Timestamp, gives_up: Timestamp, kind: u16) -> Timestamp {
         let Some(workers) = self.service.workers else {
-            return self.work_from(now, ask);
+            return self.work_from(now, kind);
         };
         if self.workers.len() < workers as usize {
-            let end = self.work_from(now, ask);
+            let end = self.work_from(now, kind);
             self.workers.push(Reverse(self.busy_with(end, gives_up)));
             return end;
         }
@@ -402,7 +408,7 @@ impl Replica {
             // It is gone before its turn comes.
             return Timestamp::MAX;
         }
-        let end = self.work_from(start, ask);
+        let end = self.work_from(start, kind);
         let until = self.busy_with(end, gives_up);
         if let Some(mut first) = self.workers.peek_mut() {
             *first = Reverse(until);
@@ -418,7 +424,8 @@ impl Replica {
         }
     }
 
-    fn work_from(&mut self, start: Timestamp, ask: Ask) -> Timestamp {
+    fn work_from(&mut self, start: Timestamp, kind: u16) -> Timestamp {
+        let ask = self.asks.get(usize::from(kind)).unwrap_or(&Ask::PLAIN);
         let mut cpu = ask.cpu.unwrap_or(self.service.cpu);
         // It is drawn even if it is not wanted, so that what others draw stays the same.
         let drawn = self.waits.sample(&mut self.latency);
@@ -472,9 +479,12 @@ impl Replica {
     }
 
     fn look_whether_drained(&mut self, now: Timestamp, acts: &mut Vec<Act>) {
+        if self.stage != Stage::Finishing || self.in_flight > 0 {
+            return;
+        }
         let waits = (self.has(Misbehaviour::NoConnectionClose) && self.open > 0)
             || self.has(Misbehaviour::EndlessDrain);
-        if self.stage == Stage::Finishing && self.in_flight == 0 && !waits {
+        if !waits {
             acts.push(tell(LifecyclePhase::Drained));
             self.close_dependency(now, 0, acts);
         }

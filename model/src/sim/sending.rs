@@ -42,14 +42,21 @@ pub(super) fn kept(
     network: Nanos,
 ) -> Kept {
     let Some(replica) = replica else { return Kept::Closed };
-    let by_timeout = replica.idle_timeout().map(|timeout| since + timeout);
-    let by_drain = replica.closed_idle_at.filter(|at| *at >= since);
-    let closed = [by_timeout, by_drain, replica.dead_at].into_iter().flatten().min();
-    let travels = network + replica.close_travels();
-    match closed {
-        Some(at) if at + travels <= now => Kept::Closed,
-        Some(at) if at < now + network => Kept::Closing(at),
-        _ => Kept::Open,
+    let mut closed = replica.dead_at.unwrap_or(Timestamp::MAX);
+    if let Some(timeout) = replica.idle_timeout() {
+        closed = closed.min(since + timeout);
+    }
+    if let Some(at) = replica.closed_idle_at
+        && at >= since
+    {
+        closed = closed.min(at);
+    }
+    if closed >= now + network {
+        Kept::Open
+    } else if closed + (network + replica.close_travels()) <= now {
+        Kept::Closed
+    } else {
+        Kept::Closing(closed)
     }
 }
 
@@ -66,7 +73,7 @@ impl Sim<'_> {
             None => self.kinds.draw(),
         };
         let request = Request { number, phase, kind, scheduled: self.now };
-        if self.client.waiting.is_empty() && self.send(request) {
+        if self.client.waiting.is_empty() && self.send(&request) {
             return;
         }
         let timeout = self.kinds.timeout(kind);
@@ -90,7 +97,7 @@ impl Sim<'_> {
     /// Sends those that wait, as far as connections allow it.
     pub(super) fn send_waiting(&mut self) {
         while let Some(request) = self.client.waiting.front().copied() {
-            if !self.send(request) {
+            if !self.send(&request) {
                 return;
             }
             self.client.waiting.pop_front();
@@ -98,7 +105,7 @@ impl Sim<'_> {
     }
 
     /// Sends a request if a connection is free or may be opened.
-    fn send(&mut self, request: Request) -> bool {
+    fn send(&mut self, request: &Request) -> bool {
         while let Some(slot) = self.client.idle.pop_front() {
             let Some(conn) = self.client.conns.get(slot).copied() else { continue };
             let state = match conn.pod {
@@ -134,7 +141,7 @@ impl Sim<'_> {
     /// On a connection that was idle; `closed` by its server meanwhile.
     fn on_connection(
         &mut self,
-        request: Request,
+        request: &Request,
         slot: u32,
         conn: Conn,
         closed: Option<Timestamp>,
@@ -157,7 +164,7 @@ impl Sim<'_> {
         self.begin(attempt);
     }
 
-    fn connect_to_pod(&mut self, request: Request) {
+    fn connect_to_pod(&mut self, request: &Request) {
         let consumer = self.client.next_client;
         self.client.next_client = (consumer + 1) % self.views.len().max(1) as u32;
         let view = self.views.get(consumer as usize).map_or(&[][..], |view| view);
@@ -188,7 +195,7 @@ impl Sim<'_> {
         self.begin(attempt);
     }
 
-    fn connect_to_proxy(&mut self, request: Request) {
+    fn connect_to_proxy(&mut self, request: &Request) {
         let workers = self.proxy.workers.len().max(1) as u64;
         let worker = self.balancing.below(workers) as u32;
         let slot = self.open(None, 0, worker);
@@ -224,7 +231,7 @@ impl Sim<'_> {
         })
     }
 
-    fn attempt(&self, request: Request, conn: u32) -> Attempt {
+    fn attempt(&self, request: &Request, conn: u32) -> Attempt {
         Attempt::new(request, self.now, conn, self.now + self.kinds.timeout(request.kind))
     }
 
@@ -237,17 +244,17 @@ impl Sim<'_> {
     fn at_pod(&mut self, attempt: &mut Attempt, pod: u32, comes: Timestamp) {
         let network = self.network();
         attempt.comes(comes);
-        let ask = self.kinds.ask(attempt.request.kind);
-        let deadline = self.deadline(attempt);
+        let kind = attempt.request.kind;
+        let (deadline, outcome) = (self.deadline(attempt), self.kinds.answer(kind).0);
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
         // It closes the connection, and the pod learns of that one way later.
-        match replica.take(comes, deadline + network, ask) {
+        match replica.take(comes, deadline + network, kind) {
             Reply::Answer { at, is_refusal } => {
                 if is_refusal {
                     self.tell_full(pod, attempt.restarts);
                 }
                 attempt.is_refusal = is_refusal;
-                attempt.ending.outcome = if is_refusal { Outcome::Status503 } else { ask.outcome };
+                attempt.ending.outcome = if is_refusal { Outcome::Status503 } else { outcome };
                 attempt.ending.at = at + network;
             }
             Reply::Stalled => {}
@@ -275,9 +282,9 @@ impl Sim<'_> {
         }
     }
 
-    fn count_sent(&mut self, request: Request) {
+    fn count_sent(&mut self, request: &Request) {
         self.client.sent += 1;
-        let Request { number, phase, scheduled, .. } = request;
+        let &Request { number, phase, scheduled, .. } = request;
         let at = self.start.map_or(Nanos::ZERO, |start| scheduled.since(start));
         let arrival = Arrival { at, number, phase, kind: None };
         self.observer.sent(self.now, arrival, self.now.since(scheduled));
@@ -285,22 +292,19 @@ impl Sim<'_> {
 
     /// Plans an attempt's end, which is at its client's patience at the latest.
     pub(super) fn begin(&mut self, mut attempt: Attempt) {
-        self.count_sent(attempt.request);
+        self.count_sent(&attempt.request);
         attempt.keep_to(self.deadline(&attempt));
         let at = attempt.ending.at;
-        let slot = self.client.attempts.insert(attempt);
-        let version = self.agenda.plan_end(at, slot);
-        if let Some(known) = self.client.attempts.get_mut(slot) {
-            known.version = version;
-        }
+        attempt.version = self.agenda.plan_end(at, self.client.attempts.next());
+        self.client.attempts.insert(attempt);
     }
 
     /// No endpoint: kube-proxy rejects the connection, which a client sees as refused.
-    fn no_endpoint(&mut self, request: Request, consumer: u32) {
+    fn no_endpoint(&mut self, request: &Request, consumer: u32) {
         self.count_sent(request);
         let times = super::Times { scheduled: request.scheduled, sent: self.now, ended: self.now };
         self.observer.ended(Outcome::ConnectRefused, request.phase, times);
-        let mut failure = self.failure(request, Outcome::ConnectRefused, self.now);
+        let mut failure = self.failure(*request, Outcome::ConnectRefused, self.now);
         failure.errno = Some(REFUSED);
         failure.consumer = Some(consumer);
         self.observer.failure(failure);

@@ -42,7 +42,11 @@ impl Due {
 
     fn fill(&mut self) {
         self.block.clear();
-        self.block.extend(self.schedule.by_ref().take(BLOCK));
+        while self.block.len() < BLOCK
+            && let Some(arrival) = self.schedule.next()
+        {
+            self.block.push(arrival);
+        }
         self.place = 0;
     }
 
@@ -89,6 +93,11 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// The number of what is inserted next.
+    pub(super) fn next(&self) -> u32 {
+        self.free.last().copied().unwrap_or(self.entries.len() as u32)
+    }
+
     pub(super) fn insert(&mut self, value: T) -> u32 {
         match self.free.pop() {
             Some(place) => {
@@ -169,9 +178,9 @@ pub(super) struct Attempt {
 impl Attempt {
     /// One that is sent at `sent` on the connection `conn`, and gets no answer as long as nothing else
     /// is known.
-    pub(super) fn new(request: Request, sent: Timestamp, conn: u32, deadline: Timestamp) -> Self {
+    pub(super) fn new(request: &Request, sent: Timestamp, conn: u32, deadline: Timestamp) -> Self {
         Self {
-            request,
+            request: *request,
             sent,
             conn,
             up: None,

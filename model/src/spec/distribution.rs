@@ -1,5 +1,7 @@
 //! Distributions of durations.
 
+mod moments;
+
 use alloc::{borrow::Cow, string::String, sync::Arc, vec::Vec};
 use core::fmt;
 

@@ -70,7 +70,9 @@ pub fn html(trend: &Trend) -> String {
     ));
     html.put("<title>", &trend.scenario, " – Highwater trend</title>\n<style>\n")
         .lit(STYLE)
-        .lit("</style>\n</head>\n<body>\n<header class=\"banner met\">\n<p class=\"kicker\">Highwater · trend</p>\n")
+        .lit("</style>\n</head>\n<body>\n<header class=\"banner ")
+        .lit(if changes(trend).any(|(_, change)| change.worse) { "missed" } else { "met" })
+        .lit("\">\n<p class=\"kicker\">Highwater · trend</p>\n")
         .put("<h1>", &trend.scenario, "</h1>\n")
         .put("<p class=\"verdict\">", figures::counted(trend.runs.len() as u64, "run"), "")
         .put(", ", figures::counted(changes(trend).count() as u64, "change"), "</p>\n");

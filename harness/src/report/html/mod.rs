@@ -4,7 +4,7 @@
 //! 2. `axis`: the run over time
 //! 3. `losses`: why requests were lost, and what stops it
 //! 4. `scaling`, `cluster`: the autoscaler's decisions, time to scale, what was seen of a cluster
-//! 5. `tables`: phases, latency, score, provenance
+//! 5. `tables`: phases, latency, provenance; `scorecard`: cost, and supply against demand
 //! 6. `help`: how to read it
 
 mod axis;
@@ -14,6 +14,7 @@ mod help;
 mod losses;
 mod retries;
 mod scaling;
+mod scorecard;
 mod tables;
 pub(crate) mod writer;
 
@@ -63,7 +64,7 @@ pub fn render(
     cluster::cluster(&mut html, analysis);
     tables::phases(&mut html, analysis);
     tables::latency(&mut html, analysis);
-    tables::score(&mut html, analysis);
+    scorecard::score(&mut html, analysis);
     tables::provenance(&mut html, analysis, provenance);
     help::help(&mut html);
     html.lit("</main>\n<script>\n").lit(SCRIPT).lit("</script>\n</body>\n</html>\n");

@@ -1,4 +1,4 @@
-//! Phases, latency, score and provenance.
+//! Phases, latency and provenance.
 
 use super::{
     super::{figures, phrases},
@@ -91,43 +91,6 @@ pub(super) fn latency(html: &mut Html, analysis: &Analysis) {
         html.put("<td class=\"num\">", figures::count(of.count), "</td></tr>\n");
     }
     html.lit("</tbody></table></div></section>\n");
-}
-
-/// What the run cost and how much it moved.
-pub(super) fn score(html: &mut Html, analysis: &Analysis) {
-    let (replicas, transitions) = (analysis.replicas, &analysis.transitions);
-    html.lit("<section id=\"score\"><h2>Scorecard</h2>\n<dl class=\"score\">")
-        .put("<div><dt>pod-hours</dt><dd>", figures::hours(analysis.pod_hours), "</dd></div>")
-        .put(
-            "<div><dt>pod-seconds per 1,000 good requests</dt><dd>",
-            analysis.cost_per_thousand_good.map_or_else(|| figures::NONE.into(), phrases::amount),
-            "</dd></div>",
-        )
-        .put("<div><dt>fewest ready</dt><dd>", replicas.min, "</dd></div>")
-        .put("<div><dt>most replicas</dt><dd>", replicas.max, "</dd></div>")
-        .put(
-            "<div><dt>changes of <code>spec.replicas</code></dt><dd>",
-            replicas.desired_changes,
-            "</dd></div>",
-        )
-        .put(
-            "<div><dt>transitions of pods</dt><dd>",
-            figures::count(transitions.observed),
-            "</dd></div>",
-        )
-        .put(
-            "<div><dt>of these, with a loss</dt><dd>",
-            figures::count(transitions.with_loss),
-            "</dd></div>",
-        );
-    if transitions.observed > 0 {
-        html.put(
-            "<div><dt>that lose a request, at 95 %</dt><dd>≤ ",
-            figures::percent(transitions.upper_bound95),
-            "</dd></div>",
-        );
-    }
-    html.lit("</dl></section>\n");
 }
 
 /// What was run, where and when.

@@ -87,7 +87,7 @@ fn header() -> Header {
         "name": "spike",
         "description": "Eight times the traffic at once. Do new pods arrive in time, and does nobody notice?",
         "seed": 7,
-        "target": {"deployment": {"template": {"resources": {"requests": {"cpu": "100m"}}}}},
+        "target": {"service": {"cpu": "1ms"}, "deployment": {"template": {"resources": {"requests": {"cpu": "100m"}}}}},
         "autoscaler": {"minReplicas": 2, "maxReplicas": 8, "metrics": [
             {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},
             {"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "64Mi"}}},

@@ -142,6 +142,7 @@ pub(super) fn empty() -> Analysis {
         starts: PodStarts::default(),
         actions: Vec::new(),
         cluster: Cluster::default(),
+        scorecard: crate::analyze::scorecard::Scorecard::default(),
         objectives: Vec::new(),
         audit: Audit { trusted: true, ..Audit::default() },
         timeline: Timeline::default(),
