@@ -114,6 +114,18 @@ fn sides<'a>(base: &'a [RunFigures], new: &'a [RunFigures]) -> Sides<'a> {
     Sides { base, new, unit }
 }
 
+/// The difference of a measure that is not among those that are judged together.
+///
+/// # Errors
+/// If a histogram is damaged.
+pub(super) fn shift_of(
+    measure: &Measure,
+    (base, new): (&[RunFigures], &[RunFigures]),
+    seed: u64,
+) -> Result<Option<Shift>, DecodeError> {
+    shift(measure, &sides(base, new), (base, new), seed)
+}
+
 /// The difference of one measure; `None` if it cannot be estimated.
 fn shift(
     measure: &Measure,

@@ -210,8 +210,9 @@ fn page() {
         fs::write(Path::new(PAGE), &page).unwrap();
     }
     page.push_str(
-        "\nWhy requests are not the unit: so often the mean latencies of two single runs of the same differ by a test that \
-         takes each request for an observation of its own (two-sided, at 5 %, one measure only, no correction needed):\n\n",
+        "\nFor comparison, a test that takes each request for an observation of its own. So often it calls the mean latencies \
+         of two single runs of the same different (two-sided, at 5 %, this one measure). It is wrong by as much as requests \
+         wait for each other, and sees nothing of what differs from run to run:\n\n",
     );
     for (name, pool) in [(ROLLING, &mut base), (SPIKE, &mut spike)] {
         let (rounds, alarms) = (rounds / 2, alarms_of_requests(pool, rounds / 2));
