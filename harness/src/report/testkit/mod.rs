@@ -144,7 +144,6 @@ pub(super) fn empty() -> Analysis {
         cluster: Cluster::default(),
         scorecard: crate::analyze::scorecard::Scorecard::default(),
         objectives: Vec::new(),
-        tune: None,
         audit: Audit { trusted: true, ..Audit::default() },
         timeline: Timeline::default(),
     }
