@@ -53,7 +53,7 @@ fn faults_name_file_line_column_key_and_the_nearest() {
             "name: sound\nzzz: 1",
             "f.yaml:2:1: unknown key `zzz` in the scenario; known are autoscaler, controllerManager, \
              description, events, gates, metricsPipeline, name, nodes, \
-             objectives, path, seed, simulation, target, traffic",
+             objectives, path, seed, simulation, target, traffic, tune",
         ),
         (
             "periodSeconds",

@@ -120,10 +120,11 @@ fn the_ten_best_of_the_fast_search_hold_the_best_of_an_exhaustive_one() {
 }
 
 /// Pods with one worker each, exponential service times and arrivals at random: each is an M/M/1
-/// queue, whose 95th percentile is ln 20 / (mu - lambda / pods).
+/// queue, whose 95th percentile is ln 20 / (mu - lambda / pods). It is to hold at 1.1 times the traffic,
+/// too, which is held out.
 #[test]
 fn a_step_load_gets_the_fewest_pods_whose_queues_hold_the_objective() {
-    let (mu, lambda, limit) = (20.0_f64, 60.0_f64, 0.32_f64);
+    let (mu, lambda, limit) = (20.0_f64, 1.1 * 60.0_f64, 0.32_f64);
     let holds = |pods: &u32| {
         mu > lambda / f64::from(*pods) && 20_f64.ln() / (mu - lambda / f64::from(*pods)) < limit
     };
@@ -171,7 +172,6 @@ fn bad_parameters_are_refused_with_their_place() {
         ("target=60,sixty", ["sixty", "target"]),
         ("down-window=4000", ["4000", "down-window"]),
         ("autoscaler.minReplica=1,2", ["autoscaler.minReplica", "minReplicas"]),
-        ("pre-stop", ["pre-stop", "give its values"]),
     ] {
         let told = match tune(&loaded, &options(&[argument], 10, 1), &Patient) {
             Err(error) => with_sources(&error),
