@@ -76,6 +76,7 @@ fn a_search_without_time_tries_one_batch_and_says_so() {
 }
 
 #[test]
+#[ignore = "over a hundred full simulations: long without optimisation"]
 fn the_ten_best_of_the_fast_search_hold_the_best_of_an_exhaustive_one() {
     let loaded = spike(&[]);
     let variants = Variants::new(&loaded).expect("a scenario");
