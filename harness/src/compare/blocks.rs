@@ -25,6 +25,9 @@ use crate::record::hist::DecodeError;
 const RESAMPLES: usize = 400;
 /// Fewer blocks than this say nothing.
 const BLOCKS_MIN: usize = 5;
+/// More cells than this have no blocks: sixteen times what a run has. Each has a place for every bin,
+/// so a file with more than any run has would take gigabytes.
+const CELLS_MAX: usize = 16 * super::run::CELLS as usize;
 /// Bins of a latency per doubling by e: 1 % wide.
 const BINS: f64 = 100.0;
 
@@ -83,6 +86,9 @@ fn latency(
     seed: u64,
 ) -> Result<Option<Shift>, DecodeError> {
     let (base, new) = aligned(binned(measure, base)?, binned(measure, new)?);
+    if base.len() > CELLS_MAX {
+        return Ok(None);
+    }
     let mut bins: Vec<u32> =
         base.iter().chain(&new).flat_map(|cell| cell.keys().copied()).collect();
     bins.sort_unstable();

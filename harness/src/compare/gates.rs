@@ -110,14 +110,14 @@ impl Row<'_> {
         match self.gate.bound {
             GateBound::Absolute { op, limit } => self.absolute(&measure, (op, limit), new),
             GateBound::Relative(limit) => {
-                Ok(self.beyond(&measure, limit.ln_1p(), (base, new), judged, options))
+                self.beyond(&measure, limit.ln_1p(), (base, new), judged, options)
             }
             GateBound::Increase(limit) => {
                 let limit = match what.kind() {
                     Kind::Ratio => self.as_ratio(&measure, limit, base)?,
                     Kind::Share | Kind::Difference => limit,
                 };
-                Ok(self.beyond(&measure, limit, (base, new), judged, options))
+                self.beyond(&measure, limit, (base, new), judged, options)
             }
         }
     }
@@ -180,25 +180,33 @@ impl Row<'_> {
         (base, new): (&[RunFigures], &[RunFigures]),
         judged: &Judged,
         options: &Options,
-    ) -> GateResult {
+    ) -> Result<GateResult, GateError> {
+        let damaged = |_| GateError::Damaged { gate: self.name.clone() };
         let unknown = |found: &str| GateResult {
             name: self.name.clone(),
             verdict: GateVerdict::CannotTell,
             found: found.into(),
             repeats: None,
         };
-        let one = judged.measures.iter().find(|one| one.measure == *measure);
-        // What nobody lost to, or did not send, on either side has not become worse.
-        let Some(one) = one else {
-            return match measure.what.kind() {
-                Kind::Share => {
-                    GateResult { verdict: GateVerdict::Holds, ..unknown("none on either side") }
-                }
-                _ => unknown("not measured on both sides"),
-            };
+        let values =
+            (measure.pooled(base).map_err(damaged)?, measure.pooled(new).map_err(damaged)?);
+        if values.0.is_none() || values.1.is_none() {
+            return Ok(unknown("not measured on both sides"));
+        }
+        let is_share = measure.what.kind() == Kind::Share;
+        let is_none = |runs| is_share && measure.pooled_part(runs).0 == 0;
+        let shift = match judged.measures.iter().find(|one| one.measure == *measure) {
+            Some(one) => one.shift,
+            // What nobody lost to, or did not send, on either side has not become worse.
+            None if is_none(base) && is_none(new) => {
+                let none = unknown("none on either side");
+                return Ok(GateResult { verdict: GateVerdict::Holds, ..none });
+            }
+            // Not all that a gate can name is told by itself: causes and p90 of a phase are not.
+            None => super::judge::shift_of(measure, (base, new), options.seed).map_err(damaged)?,
         };
-        let Some(shift) = one.shift.filter(|_| limit.is_finite()) else {
-            return unknown("too few runs to know its noise");
+        let Some(shift) = shift.filter(|_| limit.is_finite()) else {
+            return Ok(unknown("too few runs to know its noise"));
         };
         let surely = shift.interval(1.0 - 2.0 * options.level / self.many as f64);
         let (_, high) = shift.interval(1.0 - 2.0 * options.level);
@@ -217,12 +225,12 @@ impl Row<'_> {
         let (low, high) = shift.interval(1.0 - options.level);
         let [value, low, high] =
             [shift.value(), low, high].map(|shift| shown_shift(measure.what, shift));
-        GateResult {
+        Ok(GateResult {
             name: self.name.clone(),
             verdict,
             found: format!("{value} ({low} to {high})"),
             repeats: repeats.flatten(),
-        }
+        })
     }
 }
 

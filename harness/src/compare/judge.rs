@@ -75,15 +75,30 @@ pub fn judge(
     let tested_weights: Vec<f64> = tested.iter().map(|index| weights[*index]).collect();
     let corrected = stats::holm(&p, &tested_weights);
     let sum: f64 = weights.iter().sum();
+    let is_fed_back = sides.unit == Unit::Blocks && is_autoscaled(base.iter().chain(new));
     let mut judged = Vec::new();
     for (index, (measure, shift)) in measures.into_iter().zip(shifts).enumerate() {
         let corrected = tested.binary_search(&index).map_or(1.0, |place| corrected[place]);
         let level = options.level * weights[index] / sum;
-        let context = Context { options, corrected, level, unit: sides.unit };
+        let unit = sides.unit;
+        let context = Context { options, corrected, level, unit, is_fed_back };
         let result = result(&measure, shift, (base, new), &context)?;
         judged.push(One { measure, shift, result });
     }
     Ok(Judged { measures: judged, unit: sides.unit })
+}
+
+/// Where an autoscaler decides, so many runs on each side at least.
+const FED_BACK_RUNS: u64 = 5;
+
+/// Whether an autoscaler decides how many pods there are: one decision lasts for minutes, so that
+/// blocks of seconds do not show how much two runs of the same differ (28 of 100 single runs of `spike`
+/// were called different by them).
+pub(super) fn is_autoscaled<'a>(mut runs: impl Iterator<Item = &'a RunFigures>) -> bool {
+    runs.any(|run| {
+        let asked = run.asked.iter().flatten();
+        asked.into_iter().any(|(key, _)| key.starts_with("autoscaler."))
+    })
 }
 
 fn decides(measure: &Measure) -> bool {
@@ -112,6 +127,18 @@ fn sides<'a>(base: &'a [RunFigures], new: &'a [RunFigures]) -> Sides<'a> {
         () => Unit::Blocks,
     };
     Sides { base, new, unit }
+}
+
+/// The difference of a measure that is not among those that are judged together.
+///
+/// # Errors
+/// If a histogram is damaged.
+pub(super) fn shift_of(
+    measure: &Measure,
+    (base, new): (&[RunFigures], &[RunFigures]),
+    seed: u64,
+) -> Result<Option<Shift>, DecodeError> {
+    shift(measure, &sides(base, new), (base, new), seed)
 }
 
 /// The difference of one measure; `None` if it cannot be estimated.
@@ -180,6 +207,8 @@ struct Context<'a> {
     /// The level of this measure alone if all are tested.
     level: f64,
     unit: Unit,
+    /// Blocks of time, and what happens in one decides what happens long after it.
+    is_fed_back: bool,
 }
 
 fn result(
@@ -192,13 +221,14 @@ fn result(
     let margin = context.options.margins.of(what);
     let confidence = 1.0 - context.options.level;
     let (base_value, new_value) = (measure.pooled(base)?, measure.pooled(new)?);
-    let verdict = verdict(shift.as_ref(), margin, context);
+    let verdict = verdict(what, shift.as_ref(), margin, context);
     let is_open = verdict == MeasureVerdict::CannotTell;
     let sizes = (base.len(), new.len());
     let repeats = shift
         .as_ref()
         .filter(|_| is_open)
-        .and_then(|shift| repeats(what, shift, sizes, (margin, context.level), context.unit));
+        .and_then(|shift| repeats(what, shift, sizes, (margin, context.level), context.unit))
+        .map(|n| if context.is_fed_back { n.max(FED_BACK_RUNS) } else { n });
     let shares = shift.as_ref().and_then(|shift| match shift {
         Shift::Mean(_) => None,
         Shift::Share(share) => Some((
@@ -235,12 +265,18 @@ fn result(
 
 /// Worse or better beyond noise, unless that is within the margin; the same if the whole interval
 /// is within the margin.
-fn verdict(shift: Option<&Shift>, margin: f64, context: &Context<'_>) -> MeasureVerdict {
+fn verdict(
+    what: What,
+    shift: Option<&Shift>,
+    margin: f64,
+    context: &Context<'_>,
+) -> MeasureVerdict {
     let Some(shift) = shift else { return MeasureVerdict::CannotTell };
     let (low, high) = shift.interval(1.0 - context.options.level);
     match () {
         () if low >= -margin && high <= margin => MeasureVerdict::Same,
         () if context.corrected > context.options.level => MeasureVerdict::CannotTell,
+        () if context.is_fed_back && what.kind() != Kind::Share => MeasureVerdict::CannotTell,
         // All that is compared is better when there is less of it.
         () if shift.value() > 0.0 => MeasureVerdict::Worse,
         () => MeasureVerdict::Better,

@@ -12,6 +12,8 @@ const NONE: f64 = 0.5;
 const DEFAULT_TIMES: f64 = 2.0;
 /// Without objectives so many requests may fail, as a share.
 const DEFAULT_FAILED: f64 = 0.001;
+/// The shortfall where a time to scale is asked for and nothing was scaled.
+const UNSCALED: f64 = 1.0;
 /// Costs that differ by less, as a share, are the same.
 const COST_MARGIN: f64 = 1e-9;
 
@@ -108,7 +110,11 @@ fn shortfall(objective: &Objective, names: &[String], outcome: &Outcome) -> f64 
             };
         }
         (Measure::ErrorRate, _) => Some(part.failed() / part.owed),
-        (Measure::TimeToScale, _) => outcome.time_to_scale.map(|seconds| seconds * 1e9),
+        // As the analysis has it: without a scale-up it is not met.
+        (Measure::TimeToScale, _) => match outcome.time_to_scale {
+            Some(seconds) => Some(seconds * 1e9),
+            None => return UNSCALED,
+        },
         // No good answer at all is as bad as it can be.
         (_, Some(q)) => Some(outcome.latency(&part, q).map_or(f64::MAX, |seconds| seconds * 1e9)),
         _ => None,

@@ -93,7 +93,8 @@ struct Plant {
 const PLANTS: [Plant; 3] = [
     Plant {
         name: "p99 10 % longer",
-        sets: &["target.service.latency={lognormal: {median: 8ms, p99: 44ms}}"],
+        // With 44 ms it is 8 %, as not all of a request is this; measured over 100 runs on each side.
+        sets: &["target.service.latency={lognormal: {median: 8ms, p99: 44.8ms}}"],
         loss: 0.0,
         measure: "latency.p99",
     },
@@ -150,6 +151,13 @@ fn equals_are_seldom_called_different() {
         let (alarms, names) = pool.alarms(n, 15);
         assert!(alarms <= 3, "{alarms} of 15 with {n} runs: {names:?}");
     }
+}
+
+#[test]
+fn single_runs_of_an_autoscaler_are_not_called_different() {
+    // What it decides lasts for minutes: by blocks of seconds alone it was 28 %, five or six of 20.
+    let (alarms, names) = Pool::new(simulate_many(SPIKE, &[], 60_000, 24)).alarms(1, 20);
+    assert_eq!(alarms, 0, "{alarms} of 20: {names:?}");
 }
 
 #[test]
@@ -210,8 +218,9 @@ fn page() {
         fs::write(Path::new(PAGE), &page).unwrap();
     }
     page.push_str(
-        "\nWhy requests are not the unit: so often the mean latencies of two single runs of the same differ by a test that \
-         takes each request for an observation of its own (two-sided, at 5 %, one measure only, no correction needed):\n\n",
+        "\nFor comparison, a test that takes each request for an observation of its own. So often it calls the mean latencies \
+         of two single runs of the same different (two-sided, at 5 %, this one measure). It is wrong by as much as requests \
+         wait for each other, and sees nothing of what differs from run to run:\n\n",
     );
     for (name, pool) in [(ROLLING, &mut base), (SPIKE, &mut spike)] {
         let (rounds, alarms) = (rounds / 2, alarms_of_requests(pool, rounds / 2));

@@ -40,22 +40,13 @@ fn spike(changes: impl Fn(&mut Scenario)) -> Scenario {
 /// What the full simulation gives.
 #[derive(Default)]
 struct Full {
-    start: Option<Timestamp>,
-    latency: Vec<u64>,
-    failed: u64,
     owed: u64,
     /// Ready pods by second of the traffic.
     ready: Vec<u32>,
-    desired: Vec<u32>,
-    changes: u32,
 }
 
 impl Observer for Full {
-    fn event(&mut self, _: Timestamp, _: Source, kind: EventKind, _: Option<Timestamp>) {
-        if matches!(kind, EventKind::AutoscalerDecision { .. }) {
-            self.changes += 1;
-        }
-    }
+    fn event(&mut self, _: Timestamp, _: Source, _: EventKind, _: Option<Timestamp>) {}
 
     fn owed(&mut self, _: Timestamp, _: Arrival) {
         self.owed += 1;
@@ -63,24 +54,14 @@ impl Observer for Full {
 
     fn sent(&mut self, _: Timestamp, _: Arrival, _: Nanos) {}
 
-    fn ended(&mut self, outcome: End, _: u16, times: Times) {
-        if outcome == End::Ok {
-            self.latency.push(times.ended.since(times.scheduled).0);
-        } else {
-            self.failed += 1;
-        }
-    }
+    fn ended(&mut self, _: End, _: u16, _: Times) {}
 
-    fn unsent(&mut self, _: End, _: u16, _: Timestamp) {
-        self.failed += 1;
-    }
+    fn unsent(&mut self, _: End, _: u16, _: Timestamp) {}
 
     fn failure(&mut self, _: Failure) {}
 
     fn second(&mut self, state: &State) -> bool {
-        self.start = state.start;
         if state.start.is_some_and(|start| start <= state.at) {
-            self.desired.push(state.replicas[0]);
             self.ready.push(state.replicas[1]);
         }
         true
@@ -98,12 +79,7 @@ impl Full {
             profile,
         };
         sim::run(&run, &mut full).expect("it runs");
-        full.latency.sort_unstable();
         full
-    }
-
-    fn quantile(&self, q: f64) -> f64 {
-        self.latency[(self.latency.len() as f64 * q) as usize] as f64 / 1e9
     }
 }
 
@@ -126,23 +102,6 @@ fn pods_over_time_are_those_of_the_full_simulation() {
             .map(|second| full.ready[second].abs_diff(coarse.curve[second].serving))
             .sum();
         let all: u32 = full.ready[..seconds].iter().sum();
-        std::println!(
-            "seed {seed}: {apart} of {all} pod-seconds; changes {} and {}",
-            full.changes,
-            coarse.desired_changes
-        );
-        std::println!(
-            "p50 {} {:?}  p95 {} {:?}",
-            full.quantile(0.5),
-            coarse.latency(&coarse.total(&[]), 0.5),
-            full.quantile(0.95),
-            coarse.latency(&coarse.total(&[]), 0.95)
-        );
-        std::println!(
-            "{:?}\n{:?}",
-            full.desired,
-            coarse.curve.iter().map(|p| p.desired).collect::<Vec<_>>()
-        );
         assert!(f64::from(apart) < 0.05 * f64::from(all), "{apart} of {all}");
     }
 }

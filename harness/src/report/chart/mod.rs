@@ -21,6 +21,7 @@ pub mod sides;
 pub mod svg;
 mod ticks;
 pub mod trend;
+pub(super) mod tune;
 
 pub use build::build;
 pub use model::ChartModel;

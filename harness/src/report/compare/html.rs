@@ -99,9 +99,11 @@ fn gates(html: &mut Html, compared: &Comparison) {
             (GateVerdict::CannotTell, None) => {
                 html.lit("<span class=\"unsure\">? cannot tell</span>")
             }
-            (GateVerdict::CannotTell, Some(n)) => {
-                html.put("<span class=\"unsure\">? ", n, " runs on each side would tell</span>")
-            }
+            (GateVerdict::CannotTell, Some(n)) => html.put(
+                "<span class=\"unsure\">?</span> <small>",
+                n,
+                " runs on each side would tell</small>",
+            ),
         };
         html.lit("</td></tr>\n");
     }
@@ -145,9 +147,9 @@ fn table(html: &mut Html, measures: &[&MeasureResult], of: &'static str) {
             MeasureVerdict::Better => html.lit("<span class=\"yes\">✓ better</span>"),
             MeasureVerdict::Same => html.lit("<span class=\"yes\">✓ same</span>"),
             MeasureVerdict::CannotTell => html.put(
-                "<span class=\"unsure\">? ",
+                "<span class=\"unsure\">?</span> <small>",
                 advice(measure).unwrap_or_default(),
-                "</span>",
+                "</small>",
             ),
         };
         html.lit("</td></tr>\n");

@@ -1,6 +1,11 @@
 //! The result of a search for settings: a page, and what is printed.
 
+mod page;
+mod scatter;
+
 use std::fmt::Write as _;
+
+pub use page::html;
 
 use super::{clean, figures};
 use crate::tune::told::{TuneSetting, TuneVerdict, Tuning};
@@ -89,9 +94,4 @@ fn row(setting: &TuneSetting) -> [String; 7] {
         (searched.lost + held_out.lost).to_string(),
         format!("{:.1}", searched.changes),
     ]
-}
-
-/// The page.
-pub fn html(_tuning: &Tuning, _patch: Option<&str>) -> String {
-    String::new()
 }
