@@ -64,9 +64,12 @@ impl Cpu {
     }
 
     /// CPU time used until `now`: all that was taken without what is still to be done. Exact
-    /// without a quota; with one it may count up to a period too little.
+    /// without a quota; with one it may be off by what one period has.
     pub(super) fn used(&self, now: Timestamp) -> u64 {
-        let ahead: u64 = self.free.iter().map(|free| free.since(now).0).sum();
+        let ahead: u64 = match &self.quota {
+            None => self.free.iter().map(|free| free.since(now).0).sum(),
+            Some(quota) => quota.ahead(now, self.free.len() as u64),
+        };
         self.taken.saturating_sub(ahead)
     }
 }
@@ -92,6 +95,18 @@ impl Quota {
             // Its quota is used up, or the period is over.
             at = end;
         }
+    }
+
+    /// CPU time given out that is not used by `now`. In its own period the work is taken to be at its
+    /// beginning.
+    fn ahead(&self, now: Timestamp, cores: u64) -> u64 {
+        let (current, into) = (now.0 / PERIOD, now.0 % PERIOD);
+        let ahead = self.used.iter().zip(self.first..).map(|(used, period)| match period {
+            past if past < current => 0,
+            present if present == current => used.saturating_sub(into * cores),
+            _ => *used,
+        });
+        ahead.sum()
     }
 
     /// Periods before `current` can be given out no more.
@@ -122,6 +137,22 @@ mod tests {
         assert_eq!(ends, [15, 15, 25, 25]);
         assert_eq!((cpu.used(at(5)), cpu.used(at(20)), cpu.used(at(25))), (0, 30 * MS, 40 * MS));
         assert_eq!(cpu.run(at(100), Nanos::ZERO), at(100));
+    }
+
+    #[test]
+    fn what_waits_for_its_quota_is_not_used_yet_and_what_was_used_counts() {
+        // A tenth of a core and a backlog of 10 s of it: 1 s of CPU.
+        let mut cpu = Cpu::new(at(0), 2, Some(100));
+        for _ in 0..100 {
+            cpu.run(at(0), Nanos(10 * MS));
+        }
+        // 10 ms in each period of 100 ms, whatever waits behind.
+        let used: Vec<u64> =
+            [50, 150, 1_050, 5_050, 9_999, 20_000].map(|ms| cpu.used(at(ms)) / MS).into();
+        assert_eq!(used, [10, 20, 110, 510, 1_000, 1_000]);
+        // More work does not take away from what was used.
+        cpu.run(at(5_050), Nanos(10 * MS));
+        assert_eq!(cpu.used(at(5_050)) / MS, 510);
     }
 
     #[test]
