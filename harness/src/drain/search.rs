@@ -71,7 +71,8 @@ pub(super) fn search(endings: &Endings, max: u32) -> Result<Found, DrainError> {
     // At least a second: with a grace period as long as preStop the kubelet cuts that.
     let mut grace = pre_stop + drain.0.div_ceil(SECOND).max(1) as u32;
     let fresh = seed.wrapping_add(FRESH);
-    for _ in 0..=RAISES_MAX {
+    let most = grace + RAISES_MAX;
+    while grace <= most {
         let trial = found.tried(endings, Setting { pre_stop, grace }, fresh)?;
         if !trial.fails() {
             found.answer = Some(trial);

@@ -88,13 +88,13 @@ pub fn main(args: &Args) -> u8 {
 }
 
 enum Failed {
-    Tune(TuneError),
+    Tune(Box<TuneError>),
     Write(PathBuf, io::Error),
 }
 
 impl<E: Into<TuneError>> From<E> for Failed {
     fn from(error: E) -> Self {
-        Self::Tune(error.into())
+        Self::Tune(Box::new(error.into()))
     }
 }
 

@@ -405,9 +405,8 @@ fn parameter(
     let now = value_at(base, &path).map(shown);
     let mut levels = match choice {
         Some(choice) => choice.values().map_err(|problem| SpaceError::Choice { place, problem })?,
-        None => default_levels(scenario, &name, now.as_deref()).ok_or_else(|| {
-            SpaceError::Missing { place, what: "value to begin with; give its values" }
-        })?,
+        None => default_levels(scenario, &name, now.as_deref())
+            .ok_or(SpaceError::Missing { place, what: "value to begin with; give its values" })?,
     };
     let is_now = |level: &String| now.as_deref().is_some_and(|now| is_same(level, now));
     if !levels.iter().any(is_now)
