@@ -5,7 +5,7 @@
 //! 3. the search on the coarse model: `search`
 //! 4. the best of it on the full simulator, beside the present setting and the default of
 //!    Kubernetes: `finals`; which one is recommended: `recommend`; what matters: `effect`
-//! 5. the result as data: [`told`]; as a patch: `patch`; for people: [`crate::report::tune`]
+//! 5. the result as data: `told`; as a patch: `patch`; for people: [`crate::report::tune`]
 //! 6. files, terminal and clock: [`command`]
 //!
 //! The clock decides how many settings are tried, and nothing else: the same scenario, seed and number
