@@ -17,7 +17,7 @@ impl Deployment {
             && !self.reconcile_old(new, changes)
             && self.is_complete(&self.status)
         {
-            self.clean_history(changes);
+            self.clean_history(None, changes);
         }
         self.sync_rollout_status(now, changes)
     }
@@ -112,7 +112,7 @@ impl Deployment {
         let new = self.find_new(now, true, changes)?.expect("a missing ReplicaSet is made");
         self.resize(new, self.wanted.replicas, Shrink::Scaling, false, changes);
         if self.is_complete(&self.status) {
-            self.clean_history(changes);
+            self.clean_history(None, changes);
         }
         self.sync_rollout_status(now, changes)
     }

@@ -16,9 +16,10 @@ impl Deployment {
         changes: &mut Vec<Change>,
     ) -> Result<(), Conflict> {
         let new = self.find_new(now, false, changes)?;
+        let as_read = self.wanted.paused.then(|| self.sets.clone());
         self.scale(new, changes);
-        if self.wanted.paused {
-            self.clean_history(changes);
+        if as_read.is_some() {
+            self.clean_history(as_read.as_deref(), changes);
         }
         self.sync_status(changes)
     }

@@ -203,10 +203,16 @@ impl Deployment {
         true
     }
 
-    /// Removes the oldest revisions without pods above the limit.
+    /// Removes the oldest revisions without pods above the limit. Upstream goes by the ReplicaSets as
+    /// it read them at the beginning of its sync, `as_read` if that is not as they are: where it is
+    /// paused, it removes one that it has just scaled up.
     ///
     /// *Source*: `sync.go`, `cleanupDeployment`.
-    pub(super) fn clean_history(&mut self, changes: &mut Vec<Change>) {
+    pub(super) fn clean_history(
+        &mut self,
+        as_read: Option<&[ReplicaSet]>,
+        changes: &mut Vec<Change>,
+    ) {
         let mut old: Vec<(u32, u32)> = self
             .sets
             .iter()
@@ -221,7 +227,8 @@ impl Deployment {
             let is_empty = |set: &ReplicaSet| {
                 set.replicas == 0 && set.status.replicas == 0 && set.generation <= set.observed
             };
-            if self.set(template).is_some_and(is_empty) {
+            let mut sets = as_read.unwrap_or(&self.sets).iter();
+            if sets.find(|set| set.template == template).is_some_and(is_empty) {
                 self.sets.retain(|set| set.template != template);
                 changes.push(Change::Removed { template });
             }

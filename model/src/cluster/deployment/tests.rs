@@ -238,6 +238,27 @@ fn going_back_to_a_template_takes_its_replica_set_with_a_new_revision() {
     assert_eq!(deployment.set(1).map(|set| set.revision), Some(3));
 }
 
+/// As the real controller did in case 271 of seed 2686492998: paused between the end of the old pods and the
+/// new ReplicaSet, it scales up the last one, and removes it in the same sync by what it had read.
+#[test]
+fn a_paused_deployment_removes_by_what_it_read_before_it_scaled() {
+    for (history_limit, is_kept) in [(0, false), (1, true)] {
+        let mut deployment = up(Wanted { history_limit, ..count(1, 1, 0) });
+        let wanted = Wanted { replicas: 0, ..deployment.wanted().clone() };
+        deployment.want(wanted);
+        sync(&mut deployment);
+        settle_set(&mut deployment, 1, true);
+        let wanted =
+            Wanted { paused: true, template: 2, replicas: 1, ..deployment.wanted().clone() };
+        deployment.want(wanted);
+        let changes = sync(&mut deployment);
+        let scaled = Change::Scaled { template: 1, from: 0, to: 1 };
+        assert!(changes.contains(&scaled), "{history_limit}: {changes:?}");
+        let removed = changes.contains(&Change::Removed { template: 1 });
+        assert_eq!((removed, deployment.set(1).is_some()), (!is_kept, is_kept), "{changes:?}");
+    }
+}
+
 #[test]
 fn a_paused_deployment_scales_and_does_not_roll() {
     let mut deployment = up(count(4, 1, 1));
