@@ -184,7 +184,7 @@ fn the_summary_has_exactly_the_keys_of_its_contract() {
     is(
         &summary,
         "schema scenario backend seed verdict requests losses unexplained transitions latencyMs \
-         serviceTimeMs sendLagMs replicas podHours costPerThousandGood objectives audit",
+         serviceTimeMs sendLagMs replicas podHours costPerThousandGood objectives scorecard audit",
     );
     is(&summary["requests"], "owed sent unsent ok failed byOutcome");
     is(&summary["latencyMs"], "p50 p90 p99 p999 max");
