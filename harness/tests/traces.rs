@@ -110,7 +110,7 @@ const TRACES: [Trace; 4] = [
         name: "an hour of code completions in a quarter of one",
         file: "azure-llm-2023-code.csv",
         cpu: "50ms",
-        phase: "{trace: {file: FILE, path: '/work?cpu={ContextTokens}us&wait={GeneratedTokens}ms', \
+        phase: "{trace: {file: FILE, path: '/work?cpu={ContextTokens}0us&wait={GeneratedTokens}ms', \
                 digits: 1, speed: 4}}",
         owed: |rows| rows.0.len() as f64,
     },
