@@ -411,12 +411,16 @@ fn pretty(value: &serde_json::Value) -> String {
     format!("{value:#}\n")
 }
 
-/// Prints to stdout; a reader that went away is no error.
 fn print(text: &str) -> ExitCode {
+    show(text);
+    ExitCode::SUCCESS
+}
+
+/// Prints to stdout; a reader that went away is no error.
+pub(crate) fn show(text: &str) {
     let mut out = std::io::stdout().lock();
     // `highwater schema | head` closes the pipe early, as it may.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    ExitCode::SUCCESS
 }
 
 /// Prints an error to stderr; where nobody reads it, the exit code still tells.

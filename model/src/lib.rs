@@ -29,6 +29,7 @@ pub mod autoscaling;
 pub mod cluster;
 pub mod coarse;
 pub mod elasticity;
+pub mod erlang;
 pub mod event;
 pub mod hpa;
 pub mod load;

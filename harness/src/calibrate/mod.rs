@@ -159,9 +159,7 @@ fn run(args: &Args) -> Result<(), CalibrateError> {
         // The tables are its comments.
         Format::Text => calibration.yaml,
     };
-    let mut out = io::stdout().lock();
-    // A reader that went away is no error.
-    let _ = out.write_all(shown.as_bytes()).and_then(|()| out.flush());
+    cli::show(&shown);
     Ok(())
 }
 

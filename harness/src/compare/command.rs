@@ -172,7 +172,7 @@ fn follow(args: &TrendArgs) -> Result<(), CommandError> {
         let failed = |source| CommandError::Write { path: path.clone(), source };
         fs::write(path, report::compare::trend::html(&trend)).map_err(failed)?;
     }
-    print(&if args.json {
+    cli::show(&if args.json {
         serde_json::to_string_pretty(&trend).expect("a trend holds only what JSON can say") + "\n"
     } else {
         report::compare::trend::text(&trend)
@@ -204,7 +204,7 @@ fn run(args: &Args) -> Result<u8, CommandError> {
     if let Some(out) = &args.out {
         write_all(out, &compared, &html())?;
     }
-    print(&match args.format {
+    cli::show(&match args.format {
         Format::Text => report::compare::text::render(&compared),
         Format::Json => json(&compared),
         Format::Markdown => report::compare::markdown::render(&compared),
@@ -291,7 +291,7 @@ fn json(compared: &Comparison) -> String {
 fn github(compared: &Comparison, format: Format) -> Result<(), CommandError> {
     // Commands in the middle of JSON or XML would spoil it.
     if matches!(format, Format::Text | Format::Markdown) {
-        print(&report::compare::github::annotations(compared));
+        cli::show(&report::compare::github::annotations(compared));
     }
     let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from) else { return Ok(()) };
     let failed = |source| CommandError::Write { path: path.clone(), source };
@@ -324,13 +324,6 @@ fn accept(given: &str, name: Option<&str>, dir: &Path) -> Result<(), CommandErro
     let text = text.replace("{\"label\"", "\n{\"label\"") + "\n";
     fs::write(&path, &text).map_err(failed)?;
     let (count, kib) = (baseline.runs.len(), text.len().div_ceil(1_024));
-    print(&format!("{}: {count} runs, {kib} KiB; commit it\n", path.display()));
+    cli::show(&format!("{}: {count} runs, {kib} KiB; commit it\n", path.display()));
     Ok(())
-}
-
-/// Prints to stdout; a reader that went away is no error.
-fn print(text: &str) {
-    let mut out = io::stdout().lock();
-    // `highwater compare ... | head` closes the pipe early, as it may.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -24,6 +24,8 @@ pub struct Judged {
     pub measures: Vec<One>,
     /// What counted as one observation.
     pub unit: Unit,
+    /// An autoscaler decided, and blocks of time do not show how much two runs of the same differ.
+    pub is_fed_back: bool,
 }
 
 /// One measure with what its result was made from.
@@ -85,7 +87,7 @@ pub fn judge(
         let result = result(&measure, shift, (base, new), &context)?;
         judged.push(One { measure, shift, result });
     }
-    Ok(Judged { measures: judged, unit: sides.unit })
+    Ok(Judged { measures: judged, unit: sides.unit, is_fed_back })
 }
 
 /// Where an autoscaler decides, so many runs on each side at least.
@@ -94,7 +96,7 @@ const FED_BACK_RUNS: u64 = 5;
 /// Whether an autoscaler decides how many pods there are: one decision lasts for minutes, so that
 /// blocks of seconds do not show how much two runs of the same differ (28 of 100 single runs of `spike`
 /// were called different by them).
-pub(super) fn is_autoscaled<'a>(mut runs: impl Iterator<Item = &'a RunFigures>) -> bool {
+fn is_autoscaled<'a>(mut runs: impl Iterator<Item = &'a RunFigures>) -> bool {
     runs.any(|run| {
         let asked = run.asked.iter().flatten();
         asked.into_iter().any(|(key, _)| key.starts_with("autoscaler."))

@@ -148,13 +148,13 @@ pub fn compare(
              differs from run to run is not seen; `run --repeat 5` on each side is better"
                 .into(),
         );
-        if judge::is_autoscaled(base.iter().chain(new)) {
-            notes.push(
-                "an autoscaler's decision lasts for minutes, which blocks of seconds do not see: only shares \
-                 of requests are called better or worse"
-                    .into(),
-            );
-        }
+    }
+    if judged.is_fed_back {
+        notes.push(
+            "an autoscaler's decision lasts for minutes, which blocks of seconds do not see: only shares \
+             of requests are called better or worse"
+                .into(),
+        );
     }
     notes.extend(judged.measures.iter().filter_map(|one| missing(&one.measure, base, new)));
     let is_trusted = [base, new].iter().all(|runs| runs.iter().all(|run| run.doubts.is_empty()))

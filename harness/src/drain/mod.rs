@@ -16,7 +16,7 @@ pub mod text;
 pub mod told;
 mod trial;
 
-use std::{io, io::Write as _, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use clap::ValueEnum;
 use highwater_model::spec::Scenario;
@@ -182,9 +182,7 @@ fn print(format: Format, found: &Drain) {
             json.expect("an answer holds only what JSON can say") + "\n"
         }
     };
-    let mut out = io::stdout().lock();
-    // A reader that went away is no error.
-    let _ = out.write_all(shown.as_bytes()).and_then(|()| out.flush());
+    cli::show(&shown);
 }
 
 /// The least preStop (whole seconds, `max` at most) and grace period with which as many pods end

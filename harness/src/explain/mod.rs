@@ -28,8 +28,6 @@ mod timeline;
 pub mod told;
 mod world;
 
-use std::io::Write as _;
-
 use clap::ValueEnum;
 use highwater_model::{
     hpa::{Settings, Version},
@@ -120,9 +118,7 @@ pub fn main(args: &Args) -> u8 {
         Format::Text => text::render(&explanation),
         Format::Json => format!("{:#}\n", serde_json::json!(explanation)),
     };
-    let mut out = std::io::stdout().lock();
-    // `highwater explain | head` closes the pipe early, as it may.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    crate::cli::show(&text);
     crate::cli::MET
 }
 

@@ -27,8 +27,6 @@ mod tests;
 pub mod text;
 mod world;
 
-use std::io::Write as _;
-
 use clap::ValueEnum;
 use highwater_model::{time::Nanos, units::RatePerSec};
 use schemars::generate::SchemaSettings;
@@ -114,9 +112,7 @@ pub fn main(args: &Args) -> u8 {
             return crate::cli::BAD_INPUT;
         }
     };
-    let mut out = std::io::stdout().lock();
-    // `highwater lint | head` closes the pipe early, as it may.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    crate::cli::show(&text);
     code
 }
 

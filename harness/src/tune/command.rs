@@ -121,9 +121,7 @@ fn run(args: &Args) -> Result<Tuned, Failed> {
             text
         }
     };
-    let mut stdout = io::stdout().lock();
-    // A reader that went away is no error.
-    let _ = stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush());
+    cli::show(&shown);
     Ok(tuned)
 }
 

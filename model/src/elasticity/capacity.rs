@@ -3,6 +3,7 @@
 use alloc::{vec, vec::Vec};
 
 use crate::{
+    erlang::erlang_c,
     spec::{Distribution, Service},
     time::Nanos,
     units::MilliCpu,
@@ -199,15 +200,6 @@ impl Latency {
         }
         low
     }
-}
-
-/// Erlang's C: the probability that a request has to wait, with `servers` that are busy to `busy`
-/// (below 1) each. By the recursion of Erlang's B, which neither overflows nor cancels.
-fn erlang_c(servers: u32, busy: f64) -> f64 {
-    let offered = busy * f64::from(servers);
-    let blocked = (1..=servers)
-        .fold(1.0, |blocked, server| offered * blocked / (f64::from(server) + offered * blocked));
-    blocked / (1.0 - busy * (1.0 - blocked))
 }
 
 /// The highest rate that 1, 2, 3 ... pods can take; requests per second.

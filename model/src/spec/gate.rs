@@ -5,10 +5,13 @@ use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use core::{fmt, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{Bound, BoundOp, Measure};
-use crate::{time::Nanos, units::deserialize_scalar};
+use super::{
+    Bound, BoundOp, Measure,
+    bounded::{self, Reading},
+};
+use crate::time::Nanos;
 
 /// A bound on one measure of a comparison, over all phases or each of some.
 #[derive(Clone, Debug, PartialEq)]
@@ -239,58 +242,23 @@ fn rounded(value: f64) -> f64 {
 
 impl Serialize for Gate {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry(&format!("{}", self.measure), &self.bound_text())?;
-        if !self.during.is_empty() {
-            map.serialize_entry("during", &self.during)?;
-        }
-        map.end()
-    }
-}
-
-struct Scalar(String);
-
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserialize_scalar(deserializer).map(Self)
+        bounded::serialize(
+            serializer,
+            &format!("{}", self.measure),
+            &self.bound_text(),
+            &self.during,
+        )
     }
 }
 
 impl<'de> Deserialize<'de> for Gate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(GateVisitor)
-    }
-}
-
-struct GateVisitor;
-
-impl<'de> de::Visitor<'de> for GateVisitor {
-    type Value = Gate;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a gate such as {failed: 0} or {latency.p99: +5%}")
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Gate, A::Error> {
-        let (mut found, mut during) = (None, Vec::new());
-        while let Some(key) = map.next_key::<String>()? {
-            if key == "during" {
-                during = map.next_value()?;
-                continue;
-            }
-            let measure: GateMeasure =
-                key.parse().map_err(|_| de::Error::unknown_field(&key, GateMeasure::NAMES))?;
-            if found.is_some() {
-                return Err(de::Error::custom(
-                    "a gate bounds one measure; write a second one for the second",
-                ));
-            }
-            let Scalar(text) = map.next_value()?;
-            let bound = measure.parse_bound(&text).map_err(de::Error::custom)?;
-            found = Some((measure, bound));
-        }
-        let (measure, bound) =
-            found.ok_or_else(|| de::Error::custom("a gate names a measure, such as failed"))?;
+        let (measure, bound, during) = deserializer.deserialize_map(Reading {
+            noun: "a gate",
+            example: "such as {failed: 0} or {latency.p99: +5%}",
+            names: GateMeasure::NAMES,
+            parse: GateMeasure::parse_bound,
+        })?;
         let of_whole = ["pods", "pods.max", "time-to-scale"];
         if !during.is_empty() && of_whole.contains(&measure.name) {
             return Err(de::Error::custom(format!(

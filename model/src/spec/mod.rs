@@ -5,6 +5,7 @@
 
 mod action;
 mod autoscaler;
+mod bounded;
 mod deployment;
 mod distribution;
 mod gate;

@@ -4,9 +4,10 @@ use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use core::{fmt, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{time::Nanos, units::deserialize_scalar};
+use super::bounded::{self, Reading};
+use crate::time::Nanos;
 
 /// A bound on one measure of a run, over all phases or some.
 #[derive(Clone, Debug, PartialEq)]
@@ -182,57 +183,18 @@ impl Objective {
 
 impl Serialize for Objective {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry(self.measure.name(), &self.bound_text())?;
-        if !self.during.is_empty() {
-            map.serialize_entry("during", &self.during)?;
-        }
-        map.end()
-    }
-}
-
-struct Scalar(String);
-
-impl<'de> Deserialize<'de> for Scalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserialize_scalar(deserializer).map(Self)
+        bounded::serialize(serializer, self.measure.name(), &self.bound_text(), &self.during)
     }
 }
 
 impl<'de> Deserialize<'de> for Objective {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectiveVisitor)
-    }
-}
-
-struct ObjectiveVisitor;
-
-impl<'de> de::Visitor<'de> for ObjectiveVisitor {
-    type Value = Objective;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an objective such as {failed: 0} or {latency.p99: <250ms}")
-    }
-
-    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Objective, A::Error> {
-        let (mut found, mut during) = (None, Vec::new());
-        while let Some(key) = map.next_key::<String>()? {
-            if key == "during" {
-                during = map.next_value()?;
-                continue;
-            }
-            let measure: Measure =
-                key.parse().map_err(|_| de::Error::unknown_field(&key, Measure::NAMES))?;
-            if found.is_some() {
-                return Err(de::Error::custom(
-                    "an objective bounds one measure; write a second one for the second",
-                ));
-            }
-            let Scalar(text) = map.next_value()?;
-            found = Some((measure, measure.parse_bound(&text).map_err(de::Error::custom)?));
-        }
-        let (measure, bound) = found
-            .ok_or_else(|| de::Error::custom("an objective names a measure, such as failed"))?;
+        let (measure, bound, during) = deserializer.deserialize_map(Reading {
+            noun: "an objective",
+            example: "such as {failed: 0} or {latency.p99: <250ms}",
+            names: Measure::NAMES,
+            parse: |measure: &Measure, text| measure.parse_bound(text),
+        })?;
         Ok(Objective { measure, bound, during })
     }
 }

@@ -5,7 +5,10 @@ use super::{
     super::{
         chart::{sides, svg},
         clean, figures,
-        html::{STYLE, writer::Html},
+        html::{
+            STYLE,
+            writer::{Html, Script},
+        },
     },
     advice, method, word,
 };
@@ -29,15 +32,7 @@ const NOTABLE: f64 = 0.02;
 /// and the width of the picture.
 pub fn render(compared: &Comparison, sides: (&[RunFigures], &[RunFigures])) -> String {
     let mut html = Html::default();
-    html.lit(concat!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ",
-        "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">\n",
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
-        "<meta name=\"color-scheme\" content=\"light dark\">\n",
-        "<meta name=\"referrer\" content=\"no-referrer\">\n",
-        "<meta name=\"generator\" content=\"highwater\">\n",
-    ));
+    html.begin(Script::None);
     html.put("<title>", word(compared.verdict), ": ")
         .put("", &compared.new.scenario, " – Highwater compare</title>\n<style>\n")
         .lit(STYLE)

@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use super::super::{
     chart::{svg, trend as chart},
     clean, figures,
-    html::{STYLE, writer::Html},
+    html::{
+        STYLE,
+        writer::{Html, Script},
+    },
 };
 use crate::compare::trend::{Change, Trend};
 
@@ -59,15 +62,7 @@ fn changes(trend: &Trend) -> impl Iterator<Item = (&str, &Change)> {
 /// The page.
 pub fn html(trend: &Trend) -> String {
     let mut html = Html::default();
-    html.lit(concat!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ",
-        "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">\n",
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
-        "<meta name=\"color-scheme\" content=\"light dark\">\n",
-        "<meta name=\"referrer\" content=\"no-referrer\">\n",
-        "<meta name=\"generator\" content=\"highwater\">\n",
-    ));
+    html.begin(Script::None);
     html.put("<title>", &trend.scenario, " – Highwater trend</title>\n<style>\n")
         .lit(STYLE)
         .lit("</style>\n</head>\n<body>\n<header class=\"banner ")

@@ -18,7 +18,7 @@ mod scorecard;
 mod tables;
 pub(crate) mod writer;
 
-use self::writer::Html;
+use self::writer::{Html, Script};
 use super::RenderOptions;
 use crate::{analyze::Analysis, record::folder::Provenance};
 
@@ -36,16 +36,7 @@ pub fn render(
     options: &RenderOptions,
 ) -> String {
     let mut html = Html::default();
-    html.lit(concat!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ",
-        "style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; ",
-        "base-uri 'none'; form-action 'none'\">\n",
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
-        "<meta name=\"color-scheme\" content=\"light dark\">\n",
-        "<meta name=\"referrer\" content=\"no-referrer\">\n",
-        "<meta name=\"generator\" content=\"highwater\">\n",
-    ));
+    html.begin(Script::Inline);
     html.put("<title>", analysis.verdict.name(), ": ")
         .put("", &analysis.scenario, " – Highwater</title>\n")
         .lit("<style>\n")

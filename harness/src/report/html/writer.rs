@@ -6,6 +6,15 @@ use serde::Serialize;
 
 use super::super::{chart::svg::Svg, clean};
 
+/// What a page may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Script {
+    /// Nothing.
+    None,
+    /// What stands in it.
+    Inline,
+}
+
 /// A page in the making.
 ///
 /// *Behaviour*: [`lit`](Self::lit) takes literals only; everything that is computed goes through
@@ -15,6 +24,24 @@ use super::super::{chart::svg::Svg, clean};
 pub(crate) struct Html(String);
 
 impl Html {
+    /// The document up to its title: it loads nothing, and its content security policy forbids it to.
+    pub(crate) fn begin(&mut self, script: Script) -> &mut Self {
+        self.lit("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")
+            .lit("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ")
+            .lit("style-src 'unsafe-inline'; ")
+            .lit(match script {
+                Script::None => "",
+                Script::Inline => "script-src 'unsafe-inline'; ",
+            })
+            .lit(concat!(
+                "img-src data:; base-uri 'none'; form-action 'none'\">\n",
+                "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
+                "<meta name=\"color-scheme\" content=\"light dark\">\n",
+                "<meta name=\"referrer\" content=\"no-referrer\">\n",
+                "<meta name=\"generator\" content=\"highwater\">\n",
+            ))
+    }
+
     /// Markup of this program.
     pub(crate) fn lit(&mut self, markup: &'static str) -> &mut Self {
         self.0.push_str(markup);

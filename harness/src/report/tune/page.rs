@@ -4,7 +4,10 @@ use super::{
     super::{
         chart::{svg, tune as chart},
         clean, figures,
-        html::{STYLE, writer::Html},
+        html::{
+            STYLE,
+            writer::{Html, Script},
+        },
     },
     ROWS_MAX, row, scatter, searched, verdict,
 };
@@ -33,15 +36,7 @@ pub fn html(tuning: &Tuning, patch: Option<&str>) -> String {
 }
 
 fn head(html: &mut Html, tuning: &Tuning) {
-    html.lit(concat!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n",
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; ",
-        "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">\n",
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n",
-        "<meta name=\"color-scheme\" content=\"light dark\">\n",
-        "<meta name=\"referrer\" content=\"no-referrer\">\n",
-        "<meta name=\"generator\" content=\"highwater\">\n",
-    ));
+    html.begin(Script::None);
     let name = clean::line(&tuning.scenario);
     html.put("<title>", &name, " – Highwater tune</title>\n<style>\n").lit(STYLE);
     html.lit("</style>\n</head>\n<body>\n").lit(match tuning.verdict {
