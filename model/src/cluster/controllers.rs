@@ -111,16 +111,15 @@ impl Controllers {
         }
     }
 
-    /// Changes a pod: binding, phase, readiness, restarts. Gone ones are ignored.
+    /// Writes a pod: binding, phase, readiness, restarts. Its ReplicaSet syncs even if nothing of
+    /// what is kept here changed, as with a status that tells of the crash of a container which was
+    /// never ready. Gone ones are ignored.
     pub fn update(&mut self, now: Timestamp, pod: u32, change: impl FnOnce(&mut Pod)) {
         let Some(known) = self.pods.iter_mut().find(|known| known.pod == pod) else {
             return;
         };
         let before = known.clone();
         change(known);
-        if *known == before {
-            return;
-        }
         let turned_ready = before.ready.is_none() && known.ready.is_some();
         let is_up = turned_ready && !known.is_terminating;
         let Some(set) = self.owner(&before) else {
@@ -146,9 +145,10 @@ impl Controllers {
     pub fn delete(&mut self, now: Timestamp, pod: u32) -> bool {
         let is_gone =
             self.pod(pod).is_none_or(|pod| pod.node.is_none() || pod.phase == Phase::Failed);
+        let is_terminating = self.pod(pod).is_some_and(|pod| pod.is_terminating);
         if is_gone {
             self.remove(pod);
-        } else {
+        } else if !is_terminating {
             self.update(now, pod, |pod| pod.is_terminating = true);
         }
         is_gone

@@ -194,8 +194,8 @@ impl Cluster {
         let Some(pod) = self.pods.get(&number) else {
             return;
         };
-        let report = pod.report();
-        if !pod.is_gone() && self.reports.get(&number) == Some(&report) {
+        let (report, is_gone) = (pod.report(), pod.is_gone());
+        if !is_gone && self.reports.get(&number) == Some(&report) {
             self.plan(Part::Pod(number));
             return;
         }
@@ -204,9 +204,9 @@ impl Cluster {
         if report.is_gone {
             self.controllers.remove(number);
         } else {
-            self.controllers.update(now, number, |known| report_to(known, report, now));
+            self.tell(now, number, report);
         }
-        if pod.is_gone() {
+        if is_gone {
             self.forget(number);
         }
         self.plan(Part::Pod(number));
@@ -313,6 +313,18 @@ impl Cluster {
         is_any
     }
 
+    /// Writes what a pod reports, if the controllers would see a difference.
+    fn tell(&mut self, now: Timestamp, number: u32, report: Report) {
+        let Some(known) = self.controllers.pod(number) else {
+            return;
+        };
+        let mut told = known.clone();
+        report_to(&mut told, report, now);
+        if told != *known {
+            self.controllers.update(now, number, |known| *known = told);
+        }
+    }
+
     fn bind(&mut self, now: Timestamp, number: u32, node: u32, effects: &mut Vec<Effect>) {
         let Some(pod) = self.pods.get_mut(&number) else {
             return;
@@ -320,7 +332,7 @@ impl Cluster {
         pod.bind(now, node);
         let report = pod.report();
         self.reports.insert(number, report);
-        self.controllers.update(now, number, |known| report_to(known, report, now));
+        self.tell(now, number, report);
         self.plan(Part::Pod(number));
         let kind =
             EventKind::PodScheduled { pod: self.pod_name(number).into(), node: Nodes::name(node) };

@@ -283,7 +283,8 @@ impl<'a> World<'a> {
                 self.update(pod, |pod| pod.restarts += 1);
                 self.live(pod, behaviour, crashes + 1);
             }
-            Event::Unready(_) => self.set_ready(pod, false),
+            Event::Unready(_) if known.ready.is_some() => self.set_ready(pod, false),
+            Event::Unready(_) => {}
             Event::Gone(_) => self.controllers.remove(pod),
         }
     }
