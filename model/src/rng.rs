@@ -24,31 +24,37 @@ impl Stream {
     }
 
     /// The next 64 random bits.
+    #[inline]
     pub fn next_u64(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// Uniform in [0, 1), 53 random bits.
+    #[inline]
     pub fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
     }
 
     /// Uniform in 0..`bound`; 0 if the bound is 0. Bias below 2^-32 for bounds below 2^32.
+    #[inline]
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
     /// Exponential with mean 1 (ziggurat; Marsaglia and Tsang 2000).
+    #[inline]
     pub fn exponential(&mut self) -> f64 {
         ziggurat::exponential(self)
     }
 
     /// Lognormal: the exponential of a normal draw with mean 0 and standard deviation `sigma`.
+    #[inline]
     pub fn lognormal(&mut self, sigma: f64) -> f64 {
         exp::exp(sigma * self.normal())
     }
 
     /// Standard normal (ziggurat, likewise).
+    #[inline]
     pub fn normal(&mut self) -> f64 {
         ziggurat::normal(self)
     }

@@ -61,9 +61,16 @@ impl Piece {
         self.expected_before + (self.rate_start + self.slope * into / 2.0) * into
     }
 
+    /// When `n` requests are expected in it.
+    pub(super) fn at(&self, n: f64) -> Nanos {
+        let at = self.start + Nanos::from_secs_f64(self.inverse(n)).0;
+        // Rounding must not put an arrival past the end of its piece.
+        Nanos(at.min(self.end - 1))
+    }
+
     /// Seconds into the piece at which `n` requests are expected in it. The form of the quadratic
     /// formula that does not cancel.
-    pub(super) fn inverse(&self, n: f64) -> f64 {
+    fn inverse(&self, n: f64) -> f64 {
         if n <= 0.0 {
             return 0.0;
         }

@@ -1,5 +1,7 @@
 //! Arrivals on a profile.
 
+use alloc::vec::Vec;
+
 use super::Profile;
 use crate::{
     rng::Stream,
@@ -81,6 +83,44 @@ impl Schedule {
         self.is_drawn = true;
     }
 
+    /// Appends the next arrivals to `block`, until that has `most` or there are no more: the same as
+    /// one by one, but faster.
+    pub(crate) fn extend(&mut self, block: &mut Vec<Arrival>, most: usize) {
+        while block.len() < most
+            && let Some(arrival) = self.next()
+        {
+            block.push(arrival);
+            self.extend_in_piece(block, most);
+        }
+    }
+
+    /// As far as the present piece goes.
+    fn extend_in_piece(&mut self, block: &mut Vec<Arrival>, most: usize) {
+        let (None, Some(expected), false) = (&self.player, self.in_piece, self.is_drawn) else {
+            return;
+        };
+        let Some(piece) = self.profile.piece(self.piece).copied() else { return };
+        let (mut stream, mut number, mut last) = (self.stream.clone(), self.number, self.last);
+        let (mut unit, mut even, arrivals) = (self.unit, self.even, self.arrivals);
+        while block.len() < most {
+            match arrivals {
+                Arrivals::Constant => unit = even as f64 + 0.5,
+                Arrivals::Poisson => unit += stream.exponential(),
+            }
+            even += 1;
+            let into = unit + self.skipped - piece.expected_before;
+            if into >= expected {
+                self.is_drawn = true;
+                break;
+            }
+            last = piece.at(into).max(last);
+            block.push(Arrival { at: last, phase: piece.phase, number, kind: None });
+            number += 1;
+        }
+        (self.stream, self.number, self.last) = (stream, number, last);
+        (self.unit, self.even) = (unit, even);
+    }
+
     /// The next instant, with its phase and kind.
     fn place(&mut self) -> Option<(Nanos, u16, Option<u32>)> {
         loop {
@@ -114,9 +154,7 @@ impl Schedule {
                 continue;
             }
             self.is_drawn = false;
-            // Rounding must not put an arrival past the end of its piece.
-            let at = piece.start + Nanos::from_secs_f64(piece.inverse(into)).0;
-            return Some((Nanos(at.min(piece.end - 1)), piece.phase, None));
+            return Some((piece.at(into), piece.phase, None));
         }
     }
 }
@@ -124,8 +162,6 @@ impl Schedule {
 impl Iterator for Schedule {
     type Item = Arrival;
 
-    // A caller that has it inlined writes each field where it belongs.
-    #[inline]
     fn next(&mut self) -> Option<Arrival> {
         let (at, phase, kind) = self.place()?;
         // Nor must it reorder them.

@@ -49,14 +49,16 @@ impl Balancer {
 
     /// The place of the next endpoint among `count`; `None` if there is none. `candidate` says what
     /// is known of the one at a place.
+    #[inline]
     pub fn choose(
         &mut self,
         count: usize,
         candidate: impl Fn(usize) -> Candidate,
     ) -> Option<usize> {
-        let turn = self.next.checked_rem(count)?;
+        let turn = if self.next < count { self.next } else { self.next.checked_rem(count)? };
         let round = (turn..count).chain(0..turn);
         let place = match self.how {
+            Balancing::RoundRobin if candidate(turn).rank() == BEST => turn,
             Balancing::RoundRobin => first_least(round, BEST, |place| candidate(place).rank())?,
             Balancing::LeastRequest => first_least(round, (BEST, 0), |place| {
                 let candidate = candidate(place);

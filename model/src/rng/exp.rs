@@ -40,6 +40,7 @@ const fn powers() -> [f64; STEPS] {
 }
 
 /// `exp(x)`, with a relative error below 1e-15.
+#[inline]
 pub(super) fn exp(x: f64) -> f64 {
     if x.is_nan() || x.abs() > LARGE {
         return libm::exp(x);

@@ -24,43 +24,57 @@ static EXPONENTIAL_TABLES: Tables = tables(EXPONENTIAL, false);
 static NORMAL_TABLES: Tables = tables(NORMAL, true);
 
 /// Exponential with mean 1.
+#[inline]
 pub(super) fn exponential(stream: &mut Stream) -> f64 {
-    let Tables { x, f } = &EXPONENTIAL_TABLES;
     loop {
         let bits = stream.next_u64();
         let layer = (bits & 0xff) as usize;
-        let draw = unit(bits) * x[layer];
-        if draw < x[layer + 1] {
+        let draw = unit(bits) * EXPONENTIAL_TABLES.x[layer];
+        if draw < EXPONENTIAL_TABLES.x[layer + 1] {
             return draw;
         }
-        if layer == 0 {
-            return EXPONENTIAL.0 - libm::log(open_unit(stream));
-        }
-        if f[layer + 1] + (f[layer] - f[layer + 1]) * stream.unit() < libm::exp(-draw) {
+        if let Some(draw) = exponential_edge(stream, layer, draw) {
             return draw;
         }
     }
 }
 
+/// Between two layers, or beyond the last one; `None` if it is not taken.
+#[cold]
+fn exponential_edge(stream: &mut Stream, layer: usize, draw: f64) -> Option<f64> {
+    if layer == 0 {
+        return Some(EXPONENTIAL.0 - libm::log(open_unit(stream)));
+    }
+    let f = &EXPONENTIAL_TABLES.f;
+    let height = f[layer + 1] + (f[layer] - f[layer + 1]) * stream.unit();
+    (height < libm::exp(-draw)).then_some(draw)
+}
+
 /// Standard normal.
+#[inline]
 pub(super) fn normal(stream: &mut Stream) -> f64 {
-    let Tables { x, f } = &NORMAL_TABLES;
     loop {
         let bits = stream.next_u64();
         let layer = (bits & 0xff) as usize;
-        let draw = (2.0 * unit(bits) - 1.0) * x[layer];
-        let size = draw.abs();
-        if size < x[layer + 1] {
+        let draw = (2.0 * unit(bits) - 1.0) * NORMAL_TABLES.x[layer];
+        if draw.abs() < NORMAL_TABLES.x[layer + 1] {
             return draw;
         }
-        if layer == 0 {
-            return tail(stream).copysign(draw);
-        }
-        let height = f[layer + 1] + (f[layer] - f[layer + 1]) * stream.unit();
-        if height < libm::exp(-draw * draw / 2.0) {
+        if let Some(draw) = normal_edge(stream, layer, draw) {
             return draw;
         }
     }
+}
+
+/// Likewise.
+#[cold]
+fn normal_edge(stream: &mut Stream, layer: usize, draw: f64) -> Option<f64> {
+    if layer == 0 {
+        return Some(tail(stream).copysign(draw));
+    }
+    let f = &NORMAL_TABLES.f;
+    let height = f[layer + 1] + (f[layer] - f[layer + 1]) * stream.unit();
+    (height < libm::exp(-draw * draw / 2.0)).then_some(draw)
 }
 
 /// Beyond the last layer.

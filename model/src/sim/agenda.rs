@@ -3,7 +3,11 @@
 use alloc::collections::BinaryHeap;
 use core::cmp::Reverse;
 
-use super::{exec::Executed, replica::Step};
+use super::{
+    exec::Executed,
+    replica::Step,
+    soon::{Entry, Soon},
+};
 use crate::{cluster::ContainerId, spec::Which, time::Timestamp};
 
 /// Something to come.
@@ -71,33 +75,40 @@ impl From<Pick> for Which {
     }
 }
 
-/// An attempt's end to come, in one number that sorts as (when, order of planning): 64 bits of
-/// each, the lowest [`SLOT_BITS`] of the latter the attempt's number.
-type End = u128;
-/// An attempt has a connection of its own, of which there are a million at most.
+/// The lowest bits of an end's place among all that is planned are the attempt's number. An attempt has
+/// a connection of its own, of which there are a million at most.
 const SLOT_BITS: u32 = 22;
+/// After all others.
+const NEVER: Entry = (Timestamp::MAX, u64::MAX);
 
-/// The agenda. Ends of attempts are most of it, and so have a heap of their own, of small entries
-/// that one comparison sorts.
-#[derive(Clone, Debug, Default)]
+/// The agenda. Ends of attempts are most of it, and so have a queue of their own.
+#[derive(Clone, Debug)]
 pub(super) struct Agenda {
-    ends: BinaryHeap<Reverse<End>>,
+    ends: Soon,
     others: BinaryHeap<Reverse<(Timestamp, u64, What)>>,
+    /// The first of `others` as an end would be sorted.
+    other: Entry,
     planned: u64,
+}
+
+impl Default for Agenda {
+    fn default() -> Self {
+        Self { ends: Soon::default(), others: BinaryHeap::new(), other: NEVER, planned: 0 }
+    }
 }
 
 impl Agenda {
     pub(super) fn plan(&mut self, at: Timestamp, what: What) {
         let order = self.order();
         self.others.push(Reverse((at, order, what)));
+        self.other = self.other.min((at, place(order, 0)));
     }
 
     /// Plans the end of the attempt in `slot`; the version of that, which no other has.
+    #[inline(always)]
     pub(super) fn plan_end(&mut self, at: Timestamp, slot: u32) -> u64 {
-        debug_assert!(slot < 1 << SLOT_BITS);
         let order = self.order();
-        let place = order << SLOT_BITS | u64::from(slot);
-        self.ends.push(Reverse(u128::from(at.0) << 64 | u128::from(place)));
+        self.ends.push((at, place(order, slot)));
         order
     }
 
@@ -107,31 +118,34 @@ impl Agenda {
         self.planned
     }
 
+    #[inline(always)]
     pub(super) fn next(&self) -> Timestamp {
-        let end = self.ends.peek().map_or(Timestamp::MAX, |Reverse(end)| when(*end).0);
-        let other = self.others.peek().map_or(Timestamp::MAX, |Reverse((at, ..))| *at);
-        end.min(other)
+        self.ends.peek().map_or(self.other.0, |end| end.0.min(self.other.0))
     }
 
-    /// The first of what is due at `now`, which is [`Self::next`].
-    pub(super) fn take(&mut self, now: Timestamp) -> Option<What> {
-        let end = self.ends.peek().map(|Reverse(end)| when(*end));
-        let other = self.others.peek().map(|Reverse((at, order, _))| (*at, *order));
-        let is_end = match (end, other) {
-            (Some(end), Some(other)) => end < other,
-            (end, _) => end.is_some(),
-        };
-        if is_end {
-            let Reverse(end) = self.ends.pop()?;
-            let (at, order) = when(end);
-            debug_assert!(at <= now);
-            return Some(What::Ending(end as u32 & ((1 << SLOT_BITS) - 1), order));
+    /// The first of what is to come.
+    #[inline(always)]
+    pub(super) fn take(&mut self) -> Option<What> {
+        match self.ends.peek() {
+            Some(end) if *end < self.other => {
+                let (_, place) = self.ends.pop()?;
+                Some(What::Ending(place as u32 & ((1 << SLOT_BITS) - 1), place >> SLOT_BITS))
+            }
+            _ => self.take_other(),
         }
-        self.others.pop().map(|Reverse((.., what))| what)
+    }
+
+    #[inline(never)]
+    fn take_other(&mut self) -> Option<What> {
+        let Reverse((.., what)) = self.others.pop()?;
+        let first = self.others.peek();
+        self.other = first.map_or(NEVER, |Reverse((at, order, _))| (*at, place(*order, 0)));
+        Some(what)
     }
 }
 
-/// When an end is, and its order of planning.
-fn when(end: End) -> (Timestamp, u64) {
-    (Timestamp((end >> 64) as u64), end as u64 >> SLOT_BITS)
+/// What sorts the ends of one instant.
+fn place(order: u64, slot: u32) -> u64 {
+    debug_assert!(slot < 1 << SLOT_BITS);
+    order << SLOT_BITS | u64::from(slot)
 }

@@ -215,7 +215,7 @@ impl Sim<'_> {
 
     /// As long as nothing else happens, its client or the proxy gives up.
     fn stall(&self, attempt: &mut Attempt) {
-        let deadline = self.deadline(attempt);
+        let deadline = attempt.deadline;
         attempt.ending = Ending { at: deadline, outcome: Outcome::Timeout, hop: None };
         let up = attempt.up.and_then(|up| self.client.ups.get(up));
         if let (Some(_), Some(up)) = (attempt.worker, up) {

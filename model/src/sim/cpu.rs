@@ -43,18 +43,19 @@ impl Cpu {
     }
 
     /// Takes `work` at `now`; when it is done.
+    #[inline]
     pub(super) fn run(&mut self, now: Timestamp, work: Nanos) -> Timestamp {
         if work == Nanos::ZERO {
             return now;
         }
         self.taken += work.0;
-        let mut core = 0;
+        let (mut core, mut first) = (0, Timestamp::MAX);
         for (index, free) in self.free.iter().enumerate() {
-            if *free < self.free[core] {
-                core = index;
+            if *free < first {
+                (core, first) = (index, *free);
             }
         }
-        let start = self.free[core].max(now);
+        let start = first.max(now);
         let end = match &mut self.quota {
             None => start + work,
             Some(quota) => quota.run(now, start, work.0),

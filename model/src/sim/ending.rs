@@ -15,14 +15,17 @@ use crate::{
 
 impl Sim<'_> {
     /// An attempt comes to its end, unless that was changed meanwhile.
+    #[inline(always)]
     pub(super) fn end(&mut self, slot: u32, version: u64) {
-        if self.client.attempts.get(slot).is_none_or(|attempt| attempt.version != version) {
+        let Some(attempt) = self.client.attempts.get(slot) else { return };
+        if attempt.version != version {
             return;
         }
-        if self.client.attempts.get(slot).is_some_and(|attempt| attempt.is_failing) {
+        if attempt.is_failing {
             return self.attempt_failed(slot);
         }
-        let Some(mut attempt) = self.client.attempts.remove(slot) else { return };
+        let mut attempt = *attempt;
+        self.client.attempts.free(slot);
         if !self.client.left.is_empty() {
             self.client.left.remove(&slot);
         }
@@ -50,6 +53,7 @@ impl Sim<'_> {
     }
 
     /// The pod has nothing to do with the request any more.
+    #[inline(always)]
     pub(super) fn leave_pod(&mut self, attempt: &Attempt) {
         let (Some(pod), Some(came)) = (attempt.pod, attempt.came()) else { return };
         let now = self.now;
@@ -71,6 +75,7 @@ impl Sim<'_> {
     }
 
     /// The client's connection goes back to where it waits, or is closed.
+    #[inline(always)]
     fn give_back(&mut self, attempt: &Attempt) {
         let is_answered = is_answer(attempt.ending.outcome);
         // The proxy keeps its clients, whatever it answers; a pod only as long as it goes on.
@@ -164,7 +169,7 @@ impl Sim<'_> {
     }
 
     pub(super) fn replan(&mut self, slot: u32, mut attempt: Attempt) {
-        attempt.keep_to(self.deadline(&attempt));
+        attempt.keep_to_deadline();
         attempt.version = self.agenda.plan_end(attempt.ending.at, slot);
         if let Some(known) = self.client.attempts.get_mut(slot) {
             *known = attempt;

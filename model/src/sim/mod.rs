@@ -20,6 +20,7 @@ mod exec;
 mod proxy;
 mod replica;
 mod sending;
+mod soon;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -277,7 +278,7 @@ impl<'a> Sim<'a> {
                 self.control()?;
             } else if agenda <= arrival {
                 self.now = agenda;
-                if let Some(what) = self.agenda.take(agenda) {
+                if let Some(what) = self.agenda.take() {
                     self.happen(what);
                 }
             } else {

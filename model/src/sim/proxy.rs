@@ -35,12 +35,19 @@ impl<'a> Sim<'a> {
     /// A worker goes by another view.
     pub(super) fn apply_view(&mut self, worker: u32, pods: &[u32]) {
         let Some(worker) = self.proxy.worker(worker) else { return };
-        for conn in worker.apply(pods) {
-            self.close_upstream(conn);
+        for up in worker.apply(pods) {
+            self.close_upstream(up);
         }
     }
 
-    fn close_upstream(&mut self, conn: Conn) {
+    /// The proxy closes a connection.
+    fn close_upstream(&mut self, up: u32) {
+        let Some(Up { conn, .. }) = self.client.ups.remove(up) else { return };
+        self.tell_closed(conn);
+    }
+
+    /// The pod learns that a connection is closed.
+    fn tell_closed(&mut self, conn: Conn) {
         if let Some(pod) = conn.pod {
             self.hang_up_upstream(pod, conn.restarts);
         }
@@ -62,11 +69,10 @@ impl<'a> Sim<'a> {
         attempt.endpoint = Some(endpoint);
         attempt.pod = Some(pod);
         attempt.restarts = self.restarts(pod);
-        let Some((conn, state)) = self.idle_upstream(worker, endpoint, now) else {
+        let Some((up, state)) = self.idle_upstream(worker, endpoint, now) else {
             return self.connect_upstream(attempt, worker, pod, now);
         };
-        let idle = now.since(conn.idle_since);
-        attempt.up = Some(self.client.ups.insert(Up { conn, started: now, sent: now, idle }));
+        attempt.up = Some(up);
         match state {
             Kept::Closing(at) => {
                 let sees = (at + self.network()).max(now);
@@ -77,25 +83,23 @@ impl<'a> Sim<'a> {
     }
 
     /// The worker's connection to the endpoint that was used last, if it is open as far as is known.
-    fn idle_upstream(
-        &mut self,
-        worker: u32,
-        endpoint: u32,
-        now: Timestamp,
-    ) -> Option<(Conn, Kept)> {
+    fn idle_upstream(&mut self, worker: u32, endpoint: u32, now: Timestamp) -> Option<(u32, Kept)> {
         let (network, timeout) = (self.network(), self.path().idle_timeout);
         loop {
-            let conn = self.proxy.worker(worker)?.take_newest(endpoint)?;
-            let state = if now.since(conn.idle_since) >= timeout {
+            let (since, slot) = self.proxy.worker(worker)?.take_newest(endpoint)?;
+            let up = self.client.ups.get_mut(slot)?;
+            let idle = now.since(since);
+            (up.started, up.sent, up.idle) = (now, now, idle);
+            let state = if idle >= timeout {
                 Kept::Closed
             } else {
-                let replica = self.replica(conn.pod?, conn.restarts);
-                kept(replica.as_deref(), conn.idle_since, now, network)
+                let (pod, restarts) = (up.conn.pod?, up.conn.restarts);
+                kept(self.replica(pod, restarts).as_deref(), since, now, network)
             };
             if state != Kept::Closed {
-                return Some((conn, state));
+                return Some((slot, state));
             }
-            self.close_upstream(conn);
+            self.close_upstream(slot);
         }
     }
 
@@ -138,7 +142,7 @@ impl<'a> Sim<'a> {
         // The proxy closes its connection as it gives up, and as soon as it learns that its client did.
         let network = self.network();
         let closes = (sent + self.path().response_timeout + network)
-            .min(self.deadline(attempt) + network + network);
+            .min(attempt.deadline + network + network);
         let kind = attempt.request.kind;
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
         match replica.take(comes, closes, kind) {
@@ -249,8 +253,9 @@ impl<'a> Sim<'a> {
     /// The connection of a failed attempt is of no more use.
     fn close_failed(&mut self, attempt: &Attempt) {
         let Some(up) = attempt.up.and_then(|up| self.client.ups.get(up)) else { return };
-        if attempt.came().is_some() || up.conn.served > 0 {
-            self.close_upstream(up.conn);
+        let conn = up.conn;
+        if attempt.came().is_some() || conn.served > 0 {
+            self.tell_closed(conn);
         }
     }
 
@@ -307,27 +312,33 @@ impl<'a> Sim<'a> {
 
     /// The connection to the pod goes back to where it waits, or is closed.
     fn give_back_upstream(&mut self, attempt: &Attempt, worker: u32, is_answered: bool) {
-        let Some(up) = attempt.up.and_then(|up| self.client.ups.remove(up)) else { return };
+        let Some(slot) = attempt.up else { return };
         if attempt.answered.is_some() {
+            self.client.ups.remove(slot);
             return;
         }
-        let served = up.conn.served + 1;
-        let path = self.path();
+        let (now, path) = (self.now, self.path());
+        let is_closing = !is_answered || self.is_closing(attempt);
+        let Some(up) = self.client.ups.get_mut(slot) else { return };
+        let was_used = attempt.came().is_some() || up.conn.served > 0;
+        up.conn.served += 1;
+        up.conn.idle_since = now;
         let most = path.max_requests_per_connection.map_or(u64::MAX, u64::from);
-        let keeps = path.keep_alive && is_answered && served < most && !self.is_closing(attempt);
-        let timeout = path.idle_timeout;
-        let conn = Conn { served, idle_since: self.now, ..up.conn };
-        let of = attempt.endpoint.zip(self.proxy.worker(worker)).filter(|_| keeps);
-        let closed = match of {
-            Some((endpoint, worker)) => worker.keep(endpoint, conn),
+        let keeps = path.keep_alive && !is_closing && up.conn.served < most;
+        match attempt.endpoint.zip(self.proxy.worker(worker)).filter(|_| keeps) {
+            Some((endpoint, worker)) => {
+                if let Some(closed) = worker.keep(endpoint, now, slot) {
+                    self.close_upstream(closed);
+                }
+            }
+            None if was_used => self.close_upstream(slot),
             // A connection that never came about needs no end.
-            None => (attempt.came().is_some() || up.conn.served > 0).then_some(conn),
-        };
-        if let Some(closed) = closed {
-            self.close_upstream(closed);
+            None => {
+                self.client.ups.remove(slot);
+            }
         }
         if keeps {
-            self.watch_idle(worker, self.now + timeout);
+            self.watch_idle(worker, now + path.idle_timeout);
         }
     }
 
@@ -347,8 +358,8 @@ impl<'a> Sim<'a> {
         loop {
             let Some(of) = self.proxy.worker(worker) else { return };
             of.is_watching = false;
-            let Some(conn) = of.take_oldest(until) else { break };
-            self.close_upstream(conn);
+            let Some(up) = of.take_oldest(until) else { break };
+            self.close_upstream(up);
         }
         let oldest = self.proxy.worker(worker).and_then(|of| of.oldest());
         if let Some((since, _)) = oldest {

@@ -6,12 +6,12 @@
 use alloc::{collections::BinaryHeap, sync::Arc, vec::Vec};
 use core::cmp::Reverse;
 
-use super::{asks::Ask, cpu::Cpu};
+use super::{asks::Ask, cpu::Cpu, soon::Soon};
 use crate::{
     cluster::ContainerId,
     event::LifecyclePhase,
     rng::Stream,
-    spec::{Misbehaviour, OnCancel, Sampler, Service, Simulation, WarmUp, WhenFull},
+    spec::{Draws, Misbehaviour, OnCancel, Service, Simulation, WarmUp, WhenFull},
     time::{Nanos, Timestamp},
 };
 
@@ -163,18 +163,19 @@ pub(super) struct Counts {
 pub(super) struct Replica {
     pub(super) container: ContainerId,
     service: Service,
+    /// Whether it works on all that comes, in its own way: nothing else need be looked at.
+    is_plain: bool,
     /// Its wrong behaviours, a bit of each.
     wrong: u32,
-    waits: Sampler,
-    latency: Stream,
+    waits: Draws,
     /// What each kind of request asks for.
     asks: Arc<[Ask]>,
     /// What the machine adds to each request.
-    overhead: (Sampler, Stream),
+    overhead: Draws,
     cpu: Cpu,
     memory_limit: Option<u64>,
     /// When each worker is free, where their number is bounded.
-    workers: BinaryHeap<Reverse<Timestamp>>,
+    workers: Soon,
     /// When each request that waits for a worker does so no more, where their number is bounded.
     queue: BinaryHeap<Reverse<Timestamp>>,
     /// When it last told that its queue is full.
@@ -218,17 +219,23 @@ impl Replica {
         let is_premature = misbehave.contains(&Misbehaviour::ReadyBeforeListening);
         let least = if is_premature { PREMATURE_MIN } else { Nanos::ZERO };
         let listens = now + service.startup.max(least);
+        let is_own = |ask: &Ask| ask.is_work && ask.cpu.is_none() && ask.wait.is_none();
+        let is_plain = misbehave.is_empty()
+            && limits.1.is_none()
+            && service.queue.is_none()
+            && service.warm_up.is_none()
+            && asks.iter().all(is_own);
         let mut replica = Self {
+            is_plain,
             container,
             cpu: Cpu::new(now, simulation.cores, limits.0),
             memory_limit: limits.1,
-            waits: service.latency.sampler(),
+            waits: Draws::new(service.latency.sampler(), latency),
             service,
             wrong: misbehave.iter().fold(0, |wrong, how| wrong | 1 << *how as u32),
-            latency,
             asks,
-            overhead: (simulation.overhead.sampler(), overhead),
-            workers: BinaryHeap::new(),
+            overhead: Draws::new(simulation.overhead.sampler(), overhead),
+            workers: Soon::default(),
             queue: BinaryHeap::new(),
             told_full: None,
             tells_full: false,
@@ -335,37 +342,48 @@ impl Replica {
 
     /// A request has come, whose client closes the connection at `gives_up` if it has no answer by
     /// then.
+    #[inline(always)]
     pub(super) fn take(&mut self, now: Timestamp, gives_up: Timestamp, kind: u16) -> Reply {
         self.in_flight += 1;
         if self.frozen_at.is_some() || self.is_blocked {
             return Reply::Stalled;
         }
+        if self.is_plain {
+            self.taken += 1;
+        } else if let Some(reply) = self.turns_away(now, kind) {
+            return reply;
+        }
+        let at = self.work(now, gives_up, kind);
+        self.busy_until = self.busy_until.max(at.min(gives_up));
+        Reply::Answer { at, is_refusal: false }
+    }
+
+    /// What becomes of a request that it does not work on.
+    #[inline(never)]
+    fn turns_away(&mut self, now: Timestamp, kind: u16) -> Option<Reply> {
+        let refusal = Reply::Answer { at: now, is_refusal: true };
         if self.asks.get(usize::from(kind)).is_some_and(|ask| !ask.is_work) {
-            return Reply::Answer { at: now, is_refusal: false };
+            return Some(Reply::Answer { at: now, is_refusal: false });
         }
         if self.refuses {
-            return Reply::Answer { at: now, is_refusal: true };
+            return Some(refusal);
         }
         if let Some(full) = self.is_full(now) {
             if self.told_full.is_none_or(|told| now >= told + FULL_TOLD_EVERY) {
                 self.told_full = Some(now);
                 self.tells_full = true;
             }
-            return match full {
-                WhenFull::Unavailable => Reply::Answer { at: now, is_refusal: true },
+            return Some(match full {
+                WhenFull::Unavailable => refusal,
                 WhenFull::Close => Reply::Closed,
-            };
+            });
         }
         self.taken += 1;
         if self.has(Misbehaviour::CrashOnRequest) && self.taken >= CRASH_EVERY {
-            return Reply::Crash;
+            return Some(Reply::Crash);
         }
-        if self.memory_limit.is_some_and(|limit| self.usage(now).memory > limit) {
-            return Reply::OutOfMemory;
-        }
-        let at = self.work(now, gives_up, kind);
-        self.busy_until = self.busy_until.max(at.min(gives_up));
-        Reply::Answer { at, is_refusal: false }
+        let is_beyond = self.memory_limit.is_some_and(|limit| self.usage(now).memory > limit);
+        is_beyond.then_some(Reply::OutOfMemory)
     }
 
     /// A request that had come while it was frozen gets its turn: when it is answered, and whether by
@@ -385,21 +403,22 @@ impl Replica {
             self.queue.pop();
         }
         let waits = self.workers.len() >= workers as usize
-            && self.workers.peek().is_some_and(|Reverse(free)| *free > now);
+            && self.workers.peek().is_some_and(|(free, _)| *free > now);
         (waits && self.queue.len() >= queue.length as usize).then_some(queue.full)
     }
 
     /// When the request is done that came at `now`: in its turn, if its client still waits then.
+    #[inline(always)]
     fn work(&mut self, now: Timestamp, gives_up: Timestamp, kind: u16) -> Timestamp {
         let Some(workers) = self.service.workers else {
             return self.work_from(now, kind);
         };
         if self.workers.len() < workers as usize {
             let end = self.work_from(now, kind);
-            self.workers.push(Reverse(self.busy_with(end, gives_up)));
+            self.workers.push((self.busy_with(end, gives_up), 0));
             return end;
         }
-        let free = self.workers.peek().map_or(now, |Reverse(free)| *free);
+        let free = self.workers.peek().map_or(now, |(free, _)| *free);
         let start = free.max(now);
         if start > now && self.service.queue.is_some() {
             self.queue.push(Reverse(self.busy_with(start, gives_up)));
@@ -410,13 +429,13 @@ impl Replica {
         }
         let end = self.work_from(start, kind);
         let until = self.busy_with(end, gives_up);
-        if let Some(mut first) = self.workers.peek_mut() {
-            *first = Reverse(until);
-        }
+        self.workers.pop();
+        self.workers.push((until, 0));
         end
     }
 
     /// Until when a request is waited for that would last until `end`.
+    #[inline(always)]
     fn busy_with(&self, end: Timestamp, gives_up: Timestamp) -> Timestamp {
         match self.service.on_cancel {
             OnCancel::Stop => end.min(gives_up),
@@ -424,11 +443,20 @@ impl Replica {
         }
     }
 
+    #[inline(always)]
     fn work_from(&mut self, start: Timestamp, kind: u16) -> Timestamp {
+        // It is drawn even if it is not wanted, so that what others draw stays the same.
+        let drawn = self.waits.draw();
+        let (cpu, wait) =
+            if self.is_plain { (self.service.cpu, drawn) } else { self.takes(start, kind, drawn) };
+        self.cpu.run(start, cpu) + wait + self.overhead.draw()
+    }
+
+    /// How much CPU and waiting a request of this kind takes that begins at `start`.
+    #[inline(never)]
+    fn takes(&self, start: Timestamp, kind: u16, drawn: Nanos) -> (Nanos, Nanos) {
         let ask = self.asks.get(usize::from(kind)).unwrap_or(&Ask::PLAIN);
         let mut cpu = ask.cpu.unwrap_or(self.service.cpu);
-        // It is drawn even if it is not wanted, so that what others draw stays the same.
-        let drawn = self.waits.sample(&mut self.latency);
         let mut wait = ask.wait.unwrap_or(drawn);
         if let Some(factor) = self.slower(start) {
             cpu = Nanos((cpu.0 as f64 * factor) as u64);
@@ -440,9 +468,7 @@ impl Replica {
         if is_cold || is_warming {
             wait = wait + SLOWNESS;
         }
-        let (overhead, stream) = &mut self.overhead;
-        let overhead = overhead.sample(stream);
-        self.cpu.run(start, cpu) + wait + overhead
+        (cpu, wait)
     }
 
     /// How many times as long a request takes that begins now, if it is not as long.
@@ -454,6 +480,7 @@ impl Replica {
     }
 
     /// A request that came at `came` was answered at `now`.
+    #[inline(always)]
     pub(super) fn answered(&mut self, came: Timestamp, now: Timestamp, is_refusal: bool) {
         let took = now.since(came).0;
         if is_refusal {
@@ -467,6 +494,7 @@ impl Replica {
     }
 
     /// A request is in flight no more, however it ended.
+    #[inline(always)]
     pub(super) fn left(&mut self, now: Timestamp, acts: &mut Vec<Act>) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.look_whether_drained(now, acts);

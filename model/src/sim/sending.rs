@@ -62,6 +62,7 @@ pub(super) fn kept(
 
 impl Sim<'_> {
     /// The next request is due.
+    #[inline(always)]
     pub(super) fn arrive(&mut self) {
         let Some(&arrival) = self.due.peek() else { return };
         self.due.advance();
@@ -139,6 +140,7 @@ impl Sim<'_> {
     }
 
     /// On a connection that was idle; `closed` by its server meanwhile.
+    #[inline(always)]
     fn on_connection(
         &mut self,
         request: &Request,
@@ -161,7 +163,7 @@ impl Sim<'_> {
             }
             (Some(pod), None) => self.at_pod(&mut attempt, pod, self.now + network),
         }
-        self.begin(attempt);
+        self.begin(&mut attempt);
     }
 
     fn connect_to_pod(&mut self, request: &Request) {
@@ -192,7 +194,7 @@ impl Sim<'_> {
                 self.at_pod(&mut attempt, pod, comes);
             }
         }
-        self.begin(attempt);
+        self.begin(&mut attempt);
     }
 
     fn connect_to_proxy(&mut self, request: &Request) {
@@ -202,7 +204,7 @@ impl Sim<'_> {
         let mut attempt = self.attempt(request, slot);
         let comes = self.now + Nanos(3 * self.network().0);
         self.through_proxy(&mut attempt, worker, comes);
-        self.begin(attempt);
+        self.begin(&mut attempt);
     }
 
     pub(super) fn restarts(&self, pod: u32) -> u32 {
@@ -231,21 +233,18 @@ impl Sim<'_> {
         })
     }
 
+    #[inline(always)]
     fn attempt(&self, request: &Request, conn: u32) -> Attempt {
         Attempt::new(request, self.now, conn, self.now + self.kinds.timeout(request.kind))
     }
 
-    /// When its client gives up.
-    pub(super) fn deadline(&self, attempt: &Attempt) -> Timestamp {
-        attempt.sent + self.kinds.timeout(attempt.request.kind)
-    }
-
     /// The request reaches the pod at `comes`.
+    #[inline(always)]
     fn at_pod(&mut self, attempt: &mut Attempt, pod: u32, comes: Timestamp) {
         let network = self.network();
         attempt.comes(comes);
         let kind = attempt.request.kind;
-        let (deadline, outcome) = (self.deadline(attempt), self.kinds.answer(kind).0);
+        let (deadline, outcome) = (attempt.deadline, self.kinds.answer(kind).0);
         let Some(replica) = self.replica(pod, attempt.restarts) else { return };
         // It closes the connection, and the pod learns of that one way later.
         match replica.take(comes, deadline + network, kind) {
@@ -282,6 +281,7 @@ impl Sim<'_> {
         }
     }
 
+    #[inline(always)]
     fn count_sent(&mut self, request: &Request) {
         self.client.sent += 1;
         let &Request { number, phase, scheduled, .. } = request;
@@ -291,12 +291,13 @@ impl Sim<'_> {
     }
 
     /// Plans an attempt's end, which is at its client's patience at the latest.
-    pub(super) fn begin(&mut self, mut attempt: Attempt) {
+    #[inline(always)]
+    pub(super) fn begin(&mut self, attempt: &mut Attempt) {
         self.count_sent(&attempt.request);
-        attempt.keep_to(self.deadline(&attempt));
+        attempt.keep_to_deadline();
         let at = attempt.ending.at;
         attempt.version = self.agenda.plan_end(at, self.client.attempts.next());
-        self.client.attempts.insert(attempt);
+        self.client.attempts.insert(*attempt);
     }
 
     /// No endpoint: kube-proxy rejects the connection, which a client sees as refused.

@@ -200,3 +200,27 @@ fn an_autoscaler_follows_the_load() {
     assert_eq!(decisions.last().map(|(_, to)| *to), Some(2), "{decisions:?}");
     assert_eq!(notes.outcomes.len(), 1, "{:?}", notes.outcomes);
 }
+
+/// What is not plain is looked at more closely, and here comes to the same.
+#[test]
+fn a_service_without_specials_does_as_one_whose_specials_never_apply() {
+    let scenario = |service: &str, limits: &str| {
+        format!(
+            r#"{{"name":"plain","target":{{"service":{{"cpu":"2ms","workers":3,{service}
+            "latency":{{"lognormal":{{"median":"8ms","p99":"40ms"}}}}}},
+            "deployment":{{"replicas":2,"template":{{"resources":{{"limits":{{{limits}}}}}}}}}}},
+            "traffic":{{"phases":[{{"hold":"300/s","for":"20s"}}]}}}}"#
+        )
+    };
+    let plain = play(&scenario("", ""));
+    assert!(plain.owed > 5_000);
+    let others = [
+        (r#""queue":{"length":100000},"#, ""),
+        (r#""warmUp":{"requests":1,"factor":1},"#, ""),
+        ("", r#""memory":"100Gi""#),
+    ];
+    for (service, limits) in others {
+        let other = play(&scenario(service, limits));
+        assert!(plain.latency == other.latency, "{service} {limits}");
+    }
+}

@@ -40,13 +40,10 @@ impl Due {
         due
     }
 
+    #[inline(never)]
     fn fill(&mut self) {
         self.block.clear();
-        while self.block.len() < BLOCK
-            && let Some(arrival) = self.schedule.next()
-        {
-            self.block.push(arrival);
-        }
+        self.schedule.extend(&mut self.block, BLOCK);
         self.place = 0;
     }
 
@@ -125,6 +122,16 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// As [`Self::remove`], for who has seen it already.
+    pub(super) fn free(&mut self, place: u32) {
+        if let Some(entry) = self.entries.get_mut(place as usize)
+            && entry.is_some()
+        {
+            *entry = None;
+            self.free.push(place);
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         let entries = self.entries.iter().enumerate();
         entries.filter_map(|(place, entry)| Some((place as u32, entry.as_ref()?)))
@@ -149,6 +156,8 @@ pub(super) struct Ending {
 pub(super) struct Attempt {
     pub(super) request: Request,
     pub(super) sent: Timestamp,
+    /// When its client gives up.
+    pub(super) deadline: Timestamp,
     /// Its connection at the client.
     pub(super) conn: u32,
     /// The proxy's connection to the pod: its number in [`Client::ups`].
@@ -182,6 +191,7 @@ impl Attempt {
         Self {
             request: *request,
             sent,
+            deadline,
             conn,
             up: None,
             worker: None,
@@ -228,21 +238,23 @@ impl Attempt {
     }
 
     /// It ends at its client's patience at the latest.
-    pub(super) fn keep_to(&mut self, deadline: Timestamp) {
-        if self.ending.at > deadline {
-            self.ending = Ending { at: deadline, outcome: Outcome::Timeout, hop: None };
+    pub(super) fn keep_to_deadline(&mut self) {
+        if self.ending.at > self.deadline {
+            self.ending = Ending { at: self.deadline, outcome: Outcome::Timeout, hop: None };
             self.is_failing = false;
         }
     }
 }
 
-/// A proxy's connection to a pod, as one attempt used it.
+/// A proxy's connection to a pod, and what its present attempt, or the last one, made of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Up {
     pub(super) conn: Conn,
+    /// When the attempt began.
     pub(super) started: Timestamp,
     /// When the request was sent on it: the connection stood.
     pub(super) sent: Timestamp,
+    /// For how long it had been idle.
     pub(super) idle: Nanos,
 }
 
@@ -254,7 +266,7 @@ pub(super) struct Client {
     /// takes them.
     pub(super) idle: VecDeque<u32>,
     pub(super) attempts: Slab<Attempt>,
-    /// What proxies use of their connections to pods.
+    /// The proxies' connections to pods.
     pub(super) ups: Slab<Up>,
     /// By attempt: how much was left to do when its pod was frozen.
     pub(super) left: BTreeMap<u32, Nanos>,

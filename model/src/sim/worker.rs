@@ -6,7 +6,6 @@ use alloc::{
     vec::Vec,
 };
 
-use super::traffic::Conn;
 use crate::{
     outcome::Hop,
     proxy::{
@@ -28,8 +27,9 @@ pub(super) struct Endpoint {
     /// Requests in flight to it.
     pub(super) active: u32,
     pub(super) health: Health,
-    /// Idle connections, the last used last.
-    idle: VecDeque<Conn>,
+    /// Idle connections, the last used last: since when, and their numbers in
+    /// [`Client::ups`](super::traffic::Client::ups).
+    idle: VecDeque<(Timestamp, u32)>,
 }
 
 /// A proxy's worker.
@@ -113,7 +113,7 @@ impl Proxy {
             let endpoint = &endpoints[number as usize];
             Candidate {
                 is_ejected: limits.is_some_and(|limits| endpoint.health.is_ejected(limits, now.0)),
-                is_tried: tried.contains(&number),
+                is_tried: !tried.is_empty() && tried.contains(&number),
                 active: endpoint.active,
             }
         };
@@ -130,7 +130,7 @@ impl Proxy {
 
 impl Worker {
     /// Goes by `pods` from the next request on. Returns the idle connections that are closed for it.
-    pub(super) fn apply(&mut self, pods: &[u32]) -> Vec<Conn> {
+    pub(super) fn apply(&mut self, pods: &[u32]) -> Vec<u32> {
         let old = core::mem::take(&mut self.view);
         for pod in pods {
             let is_it = |number: &&u32| self.endpoints[**number as usize].pod == *pod;
@@ -147,7 +147,7 @@ impl Worker {
         for number in old.into_iter().filter(|number| !self.view.contains(number)) {
             let endpoint = &mut self.endpoints[number as usize];
             endpoint.is_removed = true;
-            closed.extend(core::mem::take(&mut endpoint.idle));
+            closed.extend(core::mem::take(&mut endpoint.idle).into_iter().map(|(_, up)| up));
         }
         self.idle -= closed.len();
         closed
@@ -164,38 +164,41 @@ impl Worker {
         (self.endpoints.len() - 1) as u32
     }
 
-    /// The idle connection to an endpoint that was used last.
-    pub(super) fn take_newest(&mut self, endpoint: u32) -> Option<Conn> {
-        let conn = self.endpoints.get_mut(endpoint as usize)?.idle.pop_back()?;
+    /// The idle connection to an endpoint that was used last, and since when it is idle.
+    #[inline]
+    pub(super) fn take_newest(&mut self, endpoint: u32) -> Option<(Timestamp, u32)> {
+        let newest = self.endpoints.get_mut(endpoint as usize)?.idle.pop_back()?;
         self.idle -= 1;
-        Some(conn)
+        Some(newest)
     }
 
-    /// Keeps a connection that is idle from now on. Returns one that is closed for it.
-    pub(super) fn keep(&mut self, endpoint: u32, conn: Conn) -> Option<Conn> {
+    /// Keeps a connection that is idle from `now` on. Returns one that is closed for it.
+    #[inline]
+    pub(super) fn keep(&mut self, endpoint: u32, now: Timestamp, up: u32) -> Option<u32> {
         match self.endpoints.get_mut(endpoint as usize) {
-            Some(endpoint) if !endpoint.is_removed => endpoint.idle.push_back(conn),
-            _ => return Some(conn),
+            Some(endpoint) if !endpoint.is_removed => endpoint.idle.push_back((now, up)),
+            _ => return Some(up),
         }
         self.idle += 1;
         if self.idle > IDLE_MAX { self.take_oldest(Timestamp::MAX) } else { None }
     }
 
     /// The connection that has been idle for longest, if that is since `until` or before.
-    pub(super) fn take_oldest(&mut self, until: Timestamp) -> Option<Conn> {
+    pub(super) fn take_oldest(&mut self, until: Timestamp) -> Option<u32> {
         let (since, number) = self.oldest()?;
         if since > until {
             return None;
         }
         self.idle -= 1;
-        self.endpoints[number as usize].idle.pop_front()
+        let (_, up) = self.endpoints[number as usize].idle.pop_front()?;
+        Some(up)
     }
 
     /// Since when the connection has been idle that has been so for longest, and its endpoint.
     pub(super) fn oldest(&self) -> Option<(Timestamp, u32)> {
         let of = |number: &u32| {
-            let conn = self.endpoints[*number as usize].idle.front()?;
-            Some((conn.idle_since, *number))
+            let (since, _) = self.endpoints[*number as usize].idle.front()?;
+            Some((*since, *number))
         };
         self.view.iter().filter_map(of).min_by_key(|(since, _)| *since)
     }

@@ -42,7 +42,7 @@ pub use deployment::{
     PodTemplate, Port, Probe, ResourceList, Resources, RollingUpdate, SleepAction, Strategy,
     StrategyType, TcpSocketAction,
 };
-pub use distribution::{Distribution, Sampler, VALUES_MAX, ValuesFile};
+pub use distribution::{Distribution, Draws, Sampler, VALUES_MAX, ValuesFile};
 pub use gate::{Gate, GateBound, GateMeasure};
 pub use l7::{Balancing, PassiveHealth, Retry};
 pub use metrics::{ControllerManager, MetricRule, MetricsPipeline, Prometheus, Quantile, Recipe};

@@ -141,3 +141,31 @@ proptest! {
         prop_assert_eq!(data.iter().collect::<Vec<_>>(), all);
     }
 }
+
+#[test]
+fn arrivals_are_the_same_in_blocks_and_one_by_one() {
+    let phases = vec![
+        hold(7.0, 3),
+        ramp(200.0, 2),
+        trace(data(&[0, 10, 10, 700], 1), None, None),
+        hold(0.0, 1),
+        hold(1_000.0, 1),
+        ramp(1.0, 3),
+    ];
+    for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
+        let single: Vec<Arrival> = schedule(phases.clone(), arrivals, 9).collect();
+        for most in [1, 2, 7, 256, 5_000] {
+            let (mut schedule, mut all) = (schedule(phases.clone(), arrivals, 9), Vec::new());
+            loop {
+                let mut block = Vec::new();
+                schedule.extend(&mut block, most);
+                assert!(block.len() <= most);
+                if block.is_empty() {
+                    break;
+                }
+                all.extend(block);
+            }
+            assert!(all == single, "{arrivals:?} in blocks of {most}");
+        }
+    }
+}
