@@ -487,6 +487,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_be_confirmed_needs_a_backend_that_is_real() {
+        let tune = |args: &str| {
+            let line = ["highwater", "tune", "spike"].into_iter().chain(args.split_whitespace());
+            Cli::try_parse_from(line).is_ok()
+        };
+        for (args, is_taken) in [
+            ("--confirm local", true),
+            ("--confirm kube --repeat 5 --namespace mine", true),
+            ("--confirm local --from reports/spike-tune-1", true),
+            ("--confirm sim", false),
+            ("--confirm", false),
+            ("--repeat 3", false),
+            ("--from reports/spike-tune-1", false),
+            ("--confirm local --repeat 0", false),
+            ("--confirm local --repeat 51", false),
+            ("--confirm local --from a --out b", false),
+            ("--confirm local --from a --settings 9", false),
+        ] {
+            assert_eq!(tune(args), is_taken, "{args}");
+        }
+    }
+
+    #[test]
     fn pods_are_started_with_arguments_that_their_programs_take() {
         let overrides = scenario::Overrides {
             sets: vec!["path.propagation={lognormal: {median: 100ms, p99: 1s}}".into()],

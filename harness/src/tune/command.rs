@@ -243,3 +243,36 @@ fn write_all(out: &Path, tuned: &Tuned) -> Result<(), Failed> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::BackendKind;
+
+    #[test]
+    fn what_was_not_carried_out_is_worse_than_what_was_missed() {
+        use ConfirmVerdict::{CannotTell, Held, Misses, NotHeld};
+        let rows = [
+            (Held, true, false, MET),
+            (NotHeld, true, false, MET),
+            (CannotTell, true, false, MET),
+            (Misses, true, false, MISSED),
+            (Misses, false, false, NOT_CARRIED_OUT),
+            (Held, true, true, NOT_CARRIED_OUT),
+        ];
+        for (verdict, complete, is_doubted, expected) in rows {
+            let confirmed = TuneConfirm {
+                backend: BackendKind::Local,
+                repeat: 3,
+                complete,
+                verdict,
+                why: Vec::new(),
+                doubts: is_doubted.then(|| "a run cannot be trusted".into()).into_iter().collect(),
+                settings: Vec::new(),
+                comparisons: Vec::new(),
+                calibrate: None,
+            };
+            assert_eq!(code_of(&confirmed), expected, "{verdict:?} {complete} {is_doubted}");
+        }
+    }
+}

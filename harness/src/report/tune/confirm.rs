@@ -64,6 +64,9 @@ pub(super) fn write_text(out: &mut String, confirmed: &TuneConfirm) -> std::fmt:
     for why in confirmed.why.iter().take(ROWS_MAX) {
         writeln!(out, "  {}", clean::line(why))?;
     }
+    if let Some(command) = &confirmed.calibrate {
+        writeln!(out, "  {}", clean::line(command))?;
+    }
     let head =
         ["", "", "simulated", "measured", "off by", "interval", "tolerated"].map(String::from);
     let rows = rows(confirmed);
@@ -99,13 +102,13 @@ pub(super) fn section(html: &mut Html, confirmed: &TuneConfirm) {
         html.put("<li><span class=\"unsure\">doubt</span> ", clean::line(doubt), "</li>");
     }
     for why in confirmed.why.iter().take(ROWS_MAX) {
-        html.put("<li>", clean::line(why), "</li>");
+        html.put("<li>", clean::line(why).replace('`', ""), "</li>");
     }
     html.lit("</ul>\n");
-    promises(html, confirmed);
     if let Some(command) = &confirmed.calibrate {
         html.put("<pre>", command, "</pre>\n");
     }
+    promises(html, confirmed);
     for comparison in &confirmed.comparisons {
         compared(html, comparison);
     }

@@ -254,6 +254,12 @@ fn tell(
     Ok(confirmed)
 }
 
+/// A run with the pod-hours that its promise speaks of.
+fn told_run(run: &TuneRun, figures: &RunFigures) -> TuneRun {
+    let pod_hours = promise::pod_hours(figures).unwrap_or(run.pod_hours);
+    TuneRun { pod_hours, ..run.clone() }
+}
+
 fn setting(
     asked: &Asked<'_>,
     tuning: &Tuning,
@@ -264,8 +270,8 @@ fn setting(
         folder: shelf::within(asked.out, &job.folder),
         seed: job.seed,
         doubts: kept.figures.doubts.clone(),
-        simulated: simulated.run.clone(),
-        measured: kept.run.clone(),
+        simulated: told_run(&simulated.run, &simulated.figures),
+        measured: told_run(&kept.run, &kept.figures),
     };
     let sound = runs.iter().filter(|(.., kept)| kept.figures.doubts.is_empty());
     let (promised, real): (Vec<RunFigures>, Vec<RunFigures>) =

@@ -61,6 +61,12 @@ fn hours(runs: &[RunFigures]) -> f64 {
     spans.max().unwrap_or_default() as f64 / 3_600.0
 }
 
+/// Pod-hours of a run while traffic ran; `None` if it has no pods that are known.
+pub(super) fn pod_hours(run: &RunFigures) -> Option<f64> {
+    let sum: f64 = run.pods.iter().sum();
+    (!run.pods.is_empty()).then_some(sum * run.cell_seconds as f64 / 3_600.0)
+}
+
 fn promise(
     found: &MeasureResult,
     (name, tolerance): (&str, f64),

@@ -95,11 +95,12 @@ pub(super) fn why(confirmed: &TuneConfirm, tuning: &Tuning) -> Vec<String> {
         }
     }
     why.extend(kept(confirmed, tuning.recommended));
-    if let Some(command) = &confirmed.calibrate {
-        why.push(format!(
-            "The scenario does not describe this service well enough. `{command}` fits it to what was \
-             measured; then tune that."
-        ));
+    if confirmed.calibrate.is_some() {
+        why.push(
+            "The scenario does not describe this service well enough: `highwater calibrate` fits it to what \
+             was measured; then tune that."
+                .into(),
+        );
     }
     for comparison in &confirmed.comparisons {
         why.push(format!(
