@@ -161,10 +161,13 @@ fn runs(sets: &[&str], backend: BackendKind) -> Vec<RunFigures> {
 #[test]
 fn a_promise_is_held_against_what_was_measured_of_the_same_seeds() {
     use PromiseVerdict::{CannotTell, Held, NotHeld};
-    let promised = runs(&[], BackendKind::Sim);
-    let same = runs(&[], BackendKind::Local);
-    let slow = runs(&["target.service.latency=9ms"], BackendKind::Local);
-    let few = runs(&["autoscaler.maxReplicas=3"], BackendKind::Local);
+    // Bounds that leave the autoscaler no choice, so that the runs are alike.
+    let fixed = "autoscaler={minReplicas: 4, maxReplicas: 4}";
+    let fewer = "autoscaler={minReplicas: 3, maxReplicas: 3}";
+    let promised = runs(&[fixed], BackendKind::Sim);
+    let same = runs(&[fixed], BackendKind::Local);
+    let slow = runs(&[fixed, "target.service.latency=9ms"], BackendKind::Local);
+    let few = runs(&[fewer], BackendKind::Local);
     let lost = |mut runs: Vec<RunFigures>, count: u64| {
         for run in &mut runs {
             let cell = &mut run.cells[0];
