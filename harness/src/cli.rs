@@ -68,8 +68,12 @@ enum Command {
     /// Find the settings of the autoscaler that hold the objectives for the fewest pod-hours
     ///
     /// Searches on the simulator, on all cores; judges the best, the present setting and the default
-    /// of Kubernetes on traffic that was not searched with. Exit codes: 0 searched, 1 no setting holds
-    /// the objectives, 2 bad input, 3 it could not be written.
+    /// of Kubernetes on traffic that was not searched with; with --confirm runs these on processes or on
+    /// a cluster, and says whether the simulator's promise held.
+    ///
+    /// Exit codes: 0 searched, 1 no setting holds the objectives, or the recommended one did not on the
+    /// real backend, 2 bad input, 3 it could not be written, or a real run was not carried out or cannot
+    /// be trusted.
     Tune(Box<tune::command::Args>),
     /// Print a JSON Schema: of what editors check, or of what programs read
     Schema {
@@ -206,6 +210,9 @@ pub struct RunArgs {
     /// Why this backend and not the one that was wanted: said first, and in the report
     #[arg(long, value_name = "TEXT", hide = true)]
     pub because: Option<String>,
+    /// Print nothing at its end: the run is part of something that prints for itself
+    #[arg(skip)]
+    pub quiet: bool,
     /// The cluster, with `--backend kube`
     #[command(flatten)]
     pub kube: KubeArgs,
@@ -477,6 +484,29 @@ mod tests {
     #[test]
     fn the_command_line_makes_sense() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_to_be_confirmed_needs_a_backend_that_is_real() {
+        let tune = |args: &str| {
+            let line = ["highwater", "tune", "spike"].into_iter().chain(args.split_whitespace());
+            Cli::try_parse_from(line).is_ok()
+        };
+        for (args, is_taken) in [
+            ("--confirm local", true),
+            ("--confirm kube --repeat 5 --namespace mine", true),
+            ("--confirm local --from reports/spike-tune-1", true),
+            ("--confirm sim", false),
+            ("--confirm", false),
+            ("--repeat 3", false),
+            ("--from reports/spike-tune-1", false),
+            ("--confirm local --repeat 0", false),
+            ("--confirm local --repeat 51", false),
+            ("--confirm local --from a --out b", false),
+            ("--confirm local --from a --settings 9", false),
+        ] {
+            assert_eq!(tune(args), is_taken, "{args}");
+        }
     }
 
     #[test]

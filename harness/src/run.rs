@@ -79,8 +79,8 @@ pub fn run(args: &RunArgs) -> u8 {
     worst
 }
 
-/// One run; signals are heard from when it is carried out, once for all repeats.
-fn once(args: &RunArgs, signals: &OnceCell<Signals>) -> u8 {
+/// One run; signals are heard from when it is carried out, once for all that are given the same cell.
+pub(crate) fn once(args: &RunArgs, signals: &OnceCell<Signals>) -> u8 {
     let overrides = scenario::Overrides { sets: args.set.clone(), seed: args.seed };
     let loaded = match scenario::load(&args.scenario, &overrides) {
         Ok(loaded) => loaded,
@@ -170,7 +170,7 @@ fn carry_out(
         return Ok(cli::NOT_CARRIED_OUT);
     }
     drop(writer);
-    finish(&path, &provenance)
+    finish(&path, &provenance, args.quiet)
 }
 
 /// Runs, and shows how the run stands until it has ended.
@@ -220,7 +220,7 @@ fn headline(plan: &Plan, backend: &str, path: &Path) -> String {
 }
 
 /// Reads the record back and reports on it: what is reported is what is recorded.
-fn finish(path: &Path, provenance: &folder::Provenance) -> Result<u8, RunError> {
+fn finish(path: &Path, provenance: &folder::Provenance, is_quiet: bool) -> Result<u8, RunError> {
     let analysis = record::read(path)
         .map_err(|error| doing("reading the record back")(io::Error::other(error)))
         .and_then(|record| {
@@ -228,10 +228,12 @@ fn finish(path: &Path, provenance: &folder::Provenance) -> Result<u8, RunError> 
                 .map_err(|error| doing("analysing the record")(io::Error::other(error)))
         })?;
     write_reports(path, &analysis, Some(provenance))?;
-    let mut out = io::stdout().lock();
-    // A reader that went away is no error.
-    let _ = writeln!(out, "{}", report::text::render(&analysis));
-    let _ = writeln!(out, "report  {}", path.join(folder::REPORT).display());
+    if !is_quiet {
+        let mut out = io::stdout().lock();
+        // A reader that went away is no error.
+        let _ = writeln!(out, "{}", report::text::render(&analysis));
+        let _ = writeln!(out, "report  {}", path.join(folder::REPORT).display());
+    }
     Ok(match analysis.verdict {
         Verdict::Met => cli::MET,
         Verdict::Missed => cli::MISSED,

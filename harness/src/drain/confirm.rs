@@ -8,13 +8,13 @@ use std::{
 use highwater_model::spec::Scenario;
 
 use super::{
-    Args, Confirm, DrainError,
+    Args, Confirm, DrainError, Format,
     told::{Confirmed, Tried, millis},
     trial::{Setting, Trial, needed},
 };
 use crate::{
     analyze,
-    cli::{BackendArg, RunArgs},
+    cli::RunArgs,
     record::{self, BackendKind, folder},
     run, scenario,
 };
@@ -40,10 +40,7 @@ pub(super) fn confirm(
         fs::create_dir_all(parent).map_err(written(parent))?;
     }
     fs::write(&file, scenario::to_yaml(endings)).map_err(written(&file))?;
-    let (backend, kind) = match on {
-        Confirm::Local => (BackendArg::Local, BackendKind::Local),
-        Confirm::Kube => (BackendArg::Kube, BackendKind::Kube),
-    };
+    let (backend, kind) = on.backend();
     // Its verdict is told by the record, and what kept it from being carried out by itself.
     let _ = run::run(&RunArgs {
         scenario: file.display().to_string(),
@@ -54,6 +51,7 @@ pub(super) fn confirm(
         tui: false,
         repeat: 1,
         because: None,
+        quiet: args.format != Format::Text,
         kube: args.kube.clone(),
     });
     told(&out, kind, endings, u64::from(needed(args.bound)))

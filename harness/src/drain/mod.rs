@@ -24,9 +24,10 @@ use highwater_model::spec::Scenario;
 use crate::{
     analyze::AnalyzeError,
     backend::{Backend as _, BackendError, sim::Sim},
-    cli::{self, BAD_INPUT, KubeArgs, MET, MISSED, NOT_CARRIED_OUT},
+    cli::{self, BAD_INPUT, BackendArg, KubeArgs, MET, MISSED, NOT_CARRIED_OUT},
     plan::{Plan, PlanError},
-    record, scenario,
+    record::{self, BackendKind},
+    scenario,
 };
 pub use told::Drain;
 
@@ -71,6 +72,16 @@ pub enum Confirm {
     Local,
     /// A cluster
     Kube,
+}
+
+impl Confirm {
+    /// As `run` takes it, and as records have it.
+    pub const fn backend(self) -> (BackendArg, BackendKind) {
+        match self {
+            Self::Local => (BackendArg::Local, BackendKind::Local),
+            Self::Kube => (BackendArg::Kube, BackendKind::Kube),
+        }
+    }
 }
 
 /// See [`Args::format`].

@@ -307,6 +307,7 @@ fn a_scenario_takes_what_is_written_and_runs_it() {
             repeat: 1,
             tui: false,
             because: None,
+            quiet: true,
             kube: KubeArgs {
                 kubeconfig: None,
                 context: None,

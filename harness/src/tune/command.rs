@@ -1,22 +1,27 @@
 //! The command: arguments, clock, files and terminal.
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use clap::ValueEnum;
-use highwater_model::time::{Nanos, SECOND};
+use highwater_model::time::Nanos;
 
-use super::{Options, TuneError, Tuned, Watch, told::TuneVerdict, tune};
+use super::{
+    Options, TuneError, Tuned,
+    again::{self, AgainError},
+    confirm::{self, ConfirmError},
+    terminal::Terminal,
+    told::{ConfirmVerdict, TuneConfirm, TuneVerdict},
+    tune,
+};
 use crate::{
-    cli::{self, BAD_INPUT, MET, MISSED, NOT_CARRIED_OUT},
-    clock,
+    cli::{self, BAD_INPUT, KubeArgs, MET, MISSED, NOT_CARRIED_OUT},
+    drain::Confirm,
     record::folder,
     report,
-    scenario::{self, Overrides},
+    scenario::{self, Loaded, Overrides},
 };
 
 /// What to tune.
@@ -52,12 +57,36 @@ pub struct Args {
     /// [default: reports/SCENARIO-tune-N]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Run Kubernetes' default, the present and the recommended setting on this backend, too, and say
+    /// whether the simulator's promise held
+    ///
+    /// It takes as long as their scenario does, so often; what is there already is not run again.
+    #[arg(long, value_enum)]
+    pub confirm: Option<Confirm>,
+    /// With --confirm: run each setting so often, each time with the next seed [default: 3]
+    #[arg(long, value_name = "N", requires = "confirm",
+        value_parser = clap::value_parser!(u32).range(1..=confirm::REPEAT_MAX))]
+    pub repeat: Option<u32>,
+    /// With --confirm: search no more, but confirm what is in this folder of an earlier search
+    #[arg(long, value_name = "DIR", requires = "confirm",
+        conflicts_with_all = ["parameters", "budget", "settings", "price", "traces", "out"])]
+    pub from: Option<PathBuf>,
     /// What is printed
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
     /// Threads; the result does not depend on it [default: one per core]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// The cluster, with `--confirm kube`
+    #[command(flatten)]
+    pub kube: KubeArgs,
+}
+
+impl Args {
+    fn threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or(cores).clamp(1, 256)
+    }
 }
 
 /// See [`Args::format`].
@@ -69,27 +98,39 @@ pub enum Format {
     Json,
 }
 
-/// Tunes, and writes what came of it; the exit code.
+/// Tunes, confirms, and writes what came of it; the exit code.
 pub fn main(args: &Args) -> u8 {
     match run(args) {
-        Ok(tuned) => match tuned.tuning.verdict {
-            TuneVerdict::Better | TuneVerdict::NothingBetter => MET,
-            TuneVerdict::NothingHolds => MISSED,
-        },
-        Err(Failed::Tune(error)) => {
-            cli::complain(error);
-            BAD_INPUT
-        }
-        Err(Failed::Write(path, error)) => {
-            cli::complain(format!("writing {}: {error}", path.display()));
-            NOT_CARRIED_OUT
+        Ok(code) => code,
+        Err(failed) => {
+            let code = failed.code();
+            cli::complain(failed);
+            code
         }
     }
 }
 
+/// Why there is no result, or no more of it than was written.
+#[derive(Debug, thiserror::Error)]
 enum Failed {
+    #[error(transparent)]
     Tune(Box<TuneError>),
-    Write(PathBuf, io::Error),
+    #[error(transparent)]
+    Again(#[from] AgainError),
+    #[error(transparent)]
+    Confirm(#[from] ConfirmError),
+    #[error("writing {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+}
+
+impl Failed {
+    const fn code(&self) -> u8 {
+        match self {
+            Self::Tune(_) | Self::Again(_) => BAD_INPUT,
+            Self::Confirm(ConfirmError::Scenario(_) | ConfirmError::Plan(_)) => BAD_INPUT,
+            Self::Confirm(_) | Self::Write { .. } => NOT_CARRIED_OUT,
+        }
+    }
 }
 
 impl<E: Into<TuneError>> From<E> for Failed {
@@ -98,44 +139,90 @@ impl<E: Into<TuneError>> From<E> for Failed {
     }
 }
 
-fn run(args: &Args) -> Result<Tuned, Failed> {
+fn run(args: &Args) -> Result<u8, Failed> {
     let overrides = Overrides { sets: args.set.clone(), seed: args.seed };
     let loaded = scenario::load(&args.scenario, &overrides)?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if let Some(on) = args.confirm {
+        confirm::check(on, &args.kube, &loaded)?;
+    }
+    let (out, mut tuned) = match &args.from {
+        Some(folder) => (folder.clone(), again::read(folder, &loaded)?),
+        None => search(args, &loaded)?,
+    };
+    let mut code = match tuned.tuning.verdict {
+        TuneVerdict::Better | TuneVerdict::NothingBetter => MET,
+        TuneVerdict::NothingHolds => MISSED,
+    };
+    if let Some(on) = args.confirm {
+        let asked = confirm::Asked {
+            loaded: &loaded,
+            scenario: &args.scenario,
+            sets: &args.set,
+            on,
+            repeat: args.repeat.unwrap_or(confirm::REPEAT),
+            kube: &args.kube,
+            threads: args.threads(),
+            out: &out,
+        };
+        let confirmed = confirm::confirm(&asked, &tuned.tuning)?;
+        code = code.max(code_of(&confirmed));
+        let known = &mut tuned.tuning.confirm;
+        known.retain(|one| one.backend != confirmed.backend);
+        known.push(confirmed);
+        known.sort_by_key(|one| one.backend);
+        write_all(&out, &tuned)?;
+    }
+    show(args.format, &out, &tuned);
+    Ok(code)
+}
+
+/// As [`cli`] has it: what was not carried out or cannot be trusted is worse than what was missed.
+fn code_of(confirmed: &TuneConfirm) -> u8 {
+    match confirmed.verdict {
+        _ if !confirmed.complete || !confirmed.doubts.is_empty() => NOT_CARRIED_OUT,
+        ConfirmVerdict::Misses => MISSED,
+        _ => MET,
+    }
+}
+
+fn search(args: &Args, loaded: &Loaded) -> Result<(PathBuf, Tuned), Failed> {
     let options = Options {
         parameters: args.parameters.clone(),
         settings: args.settings,
         price: args.price,
         traces: args.traces.clone(),
-        threads: args.threads.unwrap_or(cores).clamp(1, 256),
+        threads: args.threads(),
     };
-    let terminal = Terminal::new(args.budget);
-    let tuned = tune(&loaded, &options, &terminal)?;
+    let tuned = tune(loaded, &options, &Terminal::new(args.budget))?;
     let out = make_folder(args, &loaded.scenario.name)?;
+    // What follows may take hours; the result is there before.
     write_all(&out, &tuned)?;
-    let shown = match args.format {
-        Format::Json => json(&tuned),
+    Ok((out, tuned))
+}
+
+fn show(format: Format, out: &Path, tuned: &Tuned) {
+    cli::show(&match format {
+        Format::Json => json(tuned),
         Format::Text => {
             let mut text = report::tune::text(&tuned.tuning);
             text.push_str(&format!("written: {}\n", out.display()));
             text
         }
-    };
-    cli::show(&shown);
-    Ok(tuned)
+    });
 }
 
 fn make_folder(args: &Args, name: &str) -> Result<PathBuf, Failed> {
     let Some(out) = &args.out else {
         let reports = Path::new("reports");
         return folder::create(reports, &format!("{name}-tune"))
-            .map_err(|error| Failed::Write(reports.to_owned(), error));
+            .map_err(|source| Failed::Write { path: reports.to_owned(), source });
     };
     let made = match out.parent() {
         Some(parent) => fs::create_dir_all(parent),
         None => Ok(()),
     };
-    made.and_then(|()| fs::create_dir(out)).map_err(|error| Failed::Write(out.clone(), error))?;
+    made.and_then(|()| fs::create_dir(out))
+        .map_err(|source| Failed::Write { path: out.clone(), source })?;
     Ok(out.clone())
 }
 
@@ -146,54 +233,46 @@ fn json(tuned: &Tuned) -> String {
 
 fn write_all(out: &Path, tuned: &Tuned) -> Result<(), Failed> {
     let mut files = vec![
-        ("tune.json", json(tuned)),
-        ("report.html", report::tune::html(&tuned.tuning, tuned.patch.as_deref())),
+        (again::RESULT, json(tuned)),
+        (again::REPORT, report::tune::html(&tuned.tuning, tuned.patch.as_deref())),
     ];
-    files.extend(tuned.patch.clone().map(|patch| ("patch.yaml", patch)));
+    files.extend(tuned.patch.clone().map(|patch| (again::PATCH, patch)));
     for (name, text) in files {
         let path = out.join(name);
-        fs::write(&path, text).map_err(|error| Failed::Write(path, error))?;
+        fs::write(&path, text).map_err(|source| Failed::Write { path, source })?;
     }
     Ok(())
 }
 
-/// The clock of the budget, and lines of progress on stderr.
-struct Terminal {
-    begun: u64,
-    budget: Nanos,
-    told: AtomicU64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::BackendKind;
 
-impl Terminal {
-    fn new(budget: Nanos) -> Self {
-        Self { begun: clock::mono_ns(), budget, told: AtomicU64::new(0) }
-    }
-
-    fn gone(&self) -> u64 {
-        clock::mono_ns().saturating_sub(self.begun)
-    }
-}
-
-impl Watch for Terminal {
-    fn is_over(&self) -> bool {
-        self.gone() > self.budget.0
-    }
-
-    fn tell(&self, stage: &'static str, done: usize, of: usize) {
-        let gone = self.gone();
-        let last = self.told.load(Ordering::Relaxed);
-        // A line per second, and the last of a stage.
-        if gone.saturating_sub(last) < SECOND && done < of {
-            return;
+    #[test]
+    fn what_was_not_carried_out_is_worse_than_what_was_missed() {
+        use ConfirmVerdict::{CannotTell, Held, Misses, NotHeld};
+        let rows = [
+            (Held, true, false, MET),
+            (NotHeld, true, false, MET),
+            (CannotTell, true, false, MET),
+            (Misses, true, false, MISSED),
+            (Misses, false, false, NOT_CARRIED_OUT),
+            (Held, true, true, NOT_CARRIED_OUT),
+        ];
+        for (verdict, complete, is_doubted, expected) in rows {
+            let confirmed = TuneConfirm {
+                backend: BackendKind::Local,
+                repeat: 3,
+                complete,
+                verdict,
+                why: Vec::new(),
+                doubts: is_doubted.then(|| "a run cannot be trusted".into()).into_iter().collect(),
+                settings: Vec::new(),
+                comparisons: Vec::new(),
+                calibrate: None,
+            };
+            assert_eq!(code_of(&confirmed), expected, "{verdict:?} {complete} {is_doubted}");
         }
-        self.told.store(gone, Ordering::Relaxed);
-        let left = self.budget.0.saturating_sub(gone) / SECOND;
-        let until = match stage {
-            "settings" => format!(", {left} s of the budget left"),
-            _ => String::new(),
-        };
-        let line = format!("tune: {done} of {of} {stage}, {} s{until}", gone / SECOND);
-        // Where nobody reads it, nothing is lost.
-        let _ = writeln!(io::stderr().lock(), "{line}");
     }
 }

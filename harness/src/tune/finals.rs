@@ -175,7 +175,8 @@ fn coarse(problem: &Problem<'_>, scenario: &Scenario, case: &Case) -> (TuneRun, 
     (run, Vec::new())
 }
 
-fn figures(analysis: &Analysis) -> TuneRun {
+/// What a run came to.
+pub(super) fn figures(analysis: &Analysis) -> TuneRun {
     let missed = analysis.objectives.iter().filter(|one| !one.met);
     let elastic = analysis.scorecard.elastic.as_ref().ok();
     TuneRun {

@@ -7,12 +7,15 @@
 //!    Kubernetes: `finals`; which one is recommended: `recommend`; what matters: `effect`
 //! 5. the result as data: `told`; as a patch: `patch`; for people: [`crate::report::tune`]
 //! 6. files, terminal and clock: [`command`]
+//! 7. the recommended setting beside the others on a real backend: [`confirm`]
 //!
 //! The clock decides how many settings are tried, and nothing else: the same scenario, seed and number
 //! of settings give the same result, byte for byte, on any number of threads.
 
+mod again;
 mod cases;
 pub mod command;
+pub mod confirm;
 mod effect;
 mod finals;
 mod judge;
@@ -20,6 +23,7 @@ mod patch;
 mod recommend;
 mod search;
 mod space;
+mod terminal;
 #[cfg(test)]
 mod tests;
 pub mod told;
@@ -162,6 +166,7 @@ pub fn tune(loaded: &Loaded, options: &Options, watch: &dyn Watch) -> Result<Tun
         settings,
         recommended: recommendation.setting,
         tried: found.tried.iter().map(point).collect(),
+        confirm: Vec::new(),
     };
     Ok(Tuned { tuning, patch })
 }

@@ -3,6 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::confirm::told::{
+    ConfirmRun, ConfirmSetting, ConfirmVerdict, Off, Promise, PromiseVerdict, TuneConfirm,
+};
+
 /// The schema of [`Tuning`].
 pub const SCHEMA: &str = "highwater.tune/v1";
 
@@ -42,6 +46,9 @@ pub struct Tuning {
     pub recommended: Option<usize>,
     /// All that went on to the last rung, on the coarse model.
     pub tried: Vec<TunePoint>,
+    /// What real runs said of it, by backend; the only part that two searches need not have in common.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub confirm: Vec<TuneConfirm>,
 }
 
 /// What came of a search.

@@ -1,5 +1,6 @@
 //! The result of a search for settings: a page, and what is printed.
 
+mod confirm;
 mod page;
 mod scatter;
 
@@ -8,7 +9,7 @@ use std::fmt::Write as _;
 pub use page::html;
 
 use super::{clean, figures};
-use crate::tune::told::{TuneSetting, TuneVerdict, Tuning};
+use crate::tune::told::{ConfirmVerdict, TuneConfirm, TuneSetting, TuneVerdict, Tuning};
 
 /// More settings than this are not listed.
 const ROWS_MAX: usize = 32;
@@ -23,11 +24,23 @@ pub fn text(tuning: &Tuning) -> String {
 
 /// The verdict in words.
 fn verdict(tuning: &Tuning) -> String {
-    match (tuning.verdict, tuning.recommended.and_then(|place| tuning.settings.get(place))) {
+    let recommended = tuning.recommended.and_then(|place| tuning.settings.get(place));
+    let mut verdict = match (tuning.verdict, recommended) {
         (TuneVerdict::Better, Some(setting)) => format!("recommended: {}", setting.name),
         (TuneVerdict::NothingHolds, _) => "no setting holds the objectives".into(),
         _ => "nothing better than the present setting was found".into(),
+    };
+    for confirmed in &tuning.confirm {
+        verdict.push_str("; ");
+        verdict.push_str(&confirm::headline(confirmed, recommended.is_some()));
     }
+    verdict
+}
+
+/// Whether something that was recommended or promised fails on a real backend.
+fn is_missed(tuning: &Tuning) -> bool {
+    let misses = |one: &TuneConfirm| one.verdict == ConfirmVerdict::Misses;
+    tuning.verdict == TuneVerdict::NothingHolds || tuning.confirm.iter().any(misses)
 }
 
 fn searched(tuning: &Tuning) -> String {
@@ -79,7 +92,7 @@ fn write_text(out: &mut String, tuning: &Tuning) -> std::fmt::Result {
             figures::percent(parameter.effect_on_objectives)
         )?;
     }
-    Ok(())
+    tuning.confirm.iter().try_for_each(|confirmed| confirm::write_text(out, confirmed))
 }
 
 /// Holds, holds of those held out, pod-hours, regret, p99, lost, changes.

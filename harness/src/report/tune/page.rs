@@ -9,9 +9,9 @@ use super::{
             writer::{Html, Script},
         },
     },
-    ROWS_MAX, row, scatter, searched, verdict,
+    ROWS_MAX, confirm, is_missed, row, scatter, searched, verdict,
 };
-use crate::tune::told::{TuneSetting, TuneVerdict, Tuning};
+use crate::tune::told::{TuneSetting, Tuning};
 
 /// Width of the pictures in points.
 const COLUMNS: u32 = 930;
@@ -24,6 +24,9 @@ pub fn html(tuning: &Tuning, patch: Option<&str>) -> String {
     head(&mut html, tuning);
     html.lit("<main>\n");
     reasons(&mut html, tuning);
+    for confirmed in tuning.confirm.iter().take(ROWS_MAX) {
+        confirm::section(&mut html, confirmed);
+    }
     pictures(&mut html, tuning);
     settings(&mut html, tuning);
     cases(&mut html, tuning);
@@ -39,9 +42,10 @@ fn head(html: &mut Html, tuning: &Tuning) {
     html.begin(Script::None);
     let name = clean::line(&tuning.scenario);
     html.put("<title>", &name, " – Highwater tune</title>\n<style>\n").lit(STYLE);
-    html.lit("</style>\n</head>\n<body>\n").lit(match tuning.verdict {
-        TuneVerdict::NothingHolds => "<header class=\"banner missed\">\n",
-        _ => "<header class=\"banner met\">\n",
+    html.lit("</style>\n</head>\n<body>\n").lit(if is_missed(tuning) {
+        "<header class=\"banner missed\">\n"
+    } else {
+        "<header class=\"banner met\">\n"
     });
     html.lit("<p class=\"kicker\">Highwater · tune</p>\n")
         .put("<h1>", &name, "</h1>\n")

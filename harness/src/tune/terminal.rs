@@ -1,0 +1,51 @@
+//! The clock of the budget, and lines of progress on stderr.
+
+use std::{
+    io::{self, Write as _},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use highwater_model::time::{Nanos, SECOND};
+
+use super::Watch;
+use crate::clock;
+
+pub(super) struct Terminal {
+    begun: u64,
+    budget: Nanos,
+    told: AtomicU64,
+}
+
+impl Terminal {
+    pub(super) fn new(budget: Nanos) -> Self {
+        Self { begun: clock::mono_ns(), budget, told: AtomicU64::new(0) }
+    }
+
+    fn gone(&self) -> u64 {
+        clock::mono_ns().saturating_sub(self.begun)
+    }
+}
+
+impl Watch for Terminal {
+    fn is_over(&self) -> bool {
+        self.gone() > self.budget.0
+    }
+
+    fn tell(&self, stage: &'static str, done: usize, of: usize) {
+        let gone = self.gone();
+        let last = self.told.load(Ordering::Relaxed);
+        // A line per second, and the last of a stage.
+        if gone.saturating_sub(last) < SECOND && done < of {
+            return;
+        }
+        self.told.store(gone, Ordering::Relaxed);
+        let left = self.budget.0.saturating_sub(gone) / SECOND;
+        let until = match stage {
+            "settings" => format!(", {left} s of the budget left"),
+            _ => String::new(),
+        };
+        let line = format!("tune: {done} of {of} {stage}, {} s{until}", gone / SECOND);
+        // Where nobody reads it, nothing is lost.
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+}
