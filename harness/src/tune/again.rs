@@ -86,6 +86,19 @@ pub(super) fn read(folder: &Path, loaded: &Loaded) -> Result<Tuned, AgainError> 
     Ok(Tuned { tuning, patch })
 }
 
+/// What real runs said of a result stays with it if the search goes on and comes to the same.
+pub(super) fn keep_confirmed(folder: &Path, loaded: &Loaded, tuning: &mut told::Tuning) {
+    // Without a result there is nothing to keep.
+    let Ok(before) = read(folder, loaded) else { return };
+    let sets = |of: &told::Tuning| -> Vec<Vec<String>> {
+        of.settings.iter().map(|one| one.set.clone()).collect()
+    };
+    let (there, here) = (&before.tuning, &*tuning);
+    if there.recommended == here.recommended && sets(there) == sets(here) {
+        tuning.confirm = before.tuning.confirm;
+    }
+}
+
 /// The scenario must take what the search found.
 fn refuse_other_settings(loaded: &Loaded, tuning: &told::Tuning) -> Result<(), AgainError> {
     let variants = Variants::new(loaded)?;

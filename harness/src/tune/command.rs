@@ -12,6 +12,7 @@ use super::{
     Options, TuneError, Tuned,
     again::{self, AgainError},
     confirm::{self, ConfirmError},
+    journal,
     terminal::Terminal,
     told::{ConfirmVerdict, TuneConfirm, TuneVerdict},
     tune,
@@ -71,6 +72,9 @@ pub struct Args {
     #[arg(long, value_name = "DIR", requires = "confirm",
         conflicts_with_all = ["parameters", "budget", "settings", "price", "traces", "out"])]
     pub from: Option<PathBuf>,
+    /// Go on with the search that was ended in this folder: the same scenario and arguments
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "from"])]
+    pub resume: Option<PathBuf>,
     /// What is printed
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -186,15 +190,33 @@ fn code_of(confirmed: &TuneConfirm) -> u8 {
 }
 
 fn search(args: &Args, loaded: &Loaded) -> Result<(PathBuf, Tuned), Failed> {
+    let out = match &args.resume {
+        Some(folder) => folder.clone(),
+        None => make_folder(args, &loaded.scenario.name)?,
+    };
+    let journal =
+        journal::Place { path: out.join(journal::FILE), is_resumed: args.resume.is_some() };
     let options = Options {
         parameters: args.parameters.clone(),
         settings: args.settings,
         price: args.price,
         traces: args.traces.clone(),
         threads: args.threads(),
+        journal: Some(journal),
     };
-    let tuned = tune(loaded, &options, &Terminal::new(args.budget))?;
-    let out = make_folder(args, &loaded.scenario.name)?;
+    let mut tuned = match tune(loaded, &options, &Terminal::new(args.budget)) {
+        Ok(tuned) => tuned,
+        Err(error) => {
+            if args.resume.is_none() {
+                // It is empty if nothing was tried, and then it should not be there; else it stays.
+                let _ = fs::remove_dir(&out);
+            }
+            return Err(error.into());
+        }
+    };
+    if args.resume.is_some() {
+        again::keep_confirmed(&out, loaded, &mut tuned.tuning);
+    }
     // What follows may take hours; the result is there before.
     write_all(&out, &tuned)?;
     Ok((out, tuned))

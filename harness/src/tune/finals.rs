@@ -8,6 +8,7 @@ use highwater_model::{
 
 use super::{
     cases::Case,
+    journal::{Full, Ran},
     told::{TuneInterval, TuneRun, TuneSetting, TuneTotals},
     trial::{Problem, in_parallel},
 };
@@ -76,7 +77,7 @@ pub(super) fn judge(
     let done = std::sync::atomic::AtomicUsize::new(0);
     let runs = in_parallel(problem.threads, count, |place| {
         let (finalist, case) = (&finalists[place / cases.len()], cases[place % cases.len()].0);
-        let run = run(problem, finalist, case);
+        let run = known(problem, finalist, case);
         let before = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         tell(before + 1, count);
         run
@@ -90,7 +91,7 @@ pub(super) fn judge(
 
 fn setting(
     finalist: &Finalist,
-    runs: &[(TuneRun, Vec<(f64, u32)>)],
+    runs: &[Ran],
     cases: &[(&Case, bool)],
     price: Option<f64>,
 ) -> TuneSetting {
@@ -112,7 +113,7 @@ fn setting(
     }
 }
 
-fn regret(runs: &[(TuneRun, Vec<(f64, u32)>)]) -> Option<f64> {
+fn regret(runs: &[Ran]) -> Option<f64> {
     let oracle: Option<f64> = runs.iter().map(|run| run.0.oracle_hours).sum();
     let hours: f64 = runs.iter().map(|run| run.0.pod_hours).sum();
     highwater_model::elasticity::regret(hours, oracle?)
@@ -134,7 +135,15 @@ fn totals(runs: &[&TuneRun], price: Option<f64>) -> TuneTotals {
     }
 }
 
-fn run(problem: &Problem<'_>, finalist: &Finalist, case: &Case) -> (TuneRun, Vec<(f64, u32)>) {
+/// [`run`], unless the journal knows it.
+fn known(problem: &Problem<'_>, finalist: &Finalist, case: &Case) -> Ran {
+    let find = || run(problem, finalist, case);
+    let Some(journal) = problem.journal else { return find() };
+    let (sets, name) = (finalist.sets.clone(), case.name.clone());
+    journal.full(Full { sets, case: name, seed: case.seed }, find)
+}
+
+fn run(problem: &Problem<'_>, finalist: &Finalist, case: &Case) -> Ran {
     let scenario = case.scenario(&finalist.scenario);
     if case.is_large() {
         return coarse(problem, &finalist.scenario, case);
@@ -158,7 +167,7 @@ fn failed(error: &dyn std::error::Error) -> TuneRun {
     TuneRun { missed: vec![error.to_string()], ..TuneRun::default() }
 }
 
-fn coarse(problem: &Problem<'_>, scenario: &Scenario, case: &Case) -> (TuneRun, Vec<(f64, u32)>) {
+fn coarse(problem: &Problem<'_>, scenario: &Scenario, case: &Case) -> Ran {
     let score = problem.try_on(scenario, case, None);
     let owed: f64 = case.load.counts().sum();
     let missed = (score.shortfall > 0.0).then(|| "missed on the coarse model".to_owned());

@@ -6,8 +6,9 @@
 //! 4. the best of it on the full simulator, beside the present setting and the default of
 //!    Kubernetes: `finals`; which one is recommended: `recommend`; what matters: `effect`
 //! 5. the result as data: `told`; as a patch: `patch`; for people: [`crate::report::tune`]
-//! 6. files, terminal and clock: [`command`]
-//! 7. the recommended setting beside the others on a real backend: [`confirm`]
+//! 6. what was tried is kept, so that an interrupted search goes on: [`journal`]
+//! 7. files, terminal and clock: [`command`]
+//! 8. the recommended setting beside the others on a real backend: [`confirm`]
 //!
 //! The clock decides how many settings are tried, and nothing else: the same scenario, seed and number
 //! of settings give the same result, byte for byte, on any number of threads.
@@ -18,6 +19,7 @@ pub mod command;
 pub mod confirm;
 mod effect;
 mod finals;
+pub mod journal;
 mod judge;
 mod patch;
 mod recommend;
@@ -41,6 +43,7 @@ use crate::{
 pub use cases::CaseError;
 use cases::{Case, Cases};
 use finals::Finalist;
+use journal::{Hash, Journal, JournalError};
 use judge::Goals;
 use search::{Found, Search};
 use space::Space;
@@ -68,6 +71,8 @@ pub struct Options {
     pub traces: Vec<PathBuf>,
     /// Threads.
     pub threads: usize,
+    /// Where what was tried is kept; nowhere if not given.
+    pub journal: Option<journal::Place>,
 }
 
 /// What the search tells of itself, and what it is told.
@@ -76,6 +81,8 @@ pub trait Watch: Sync {
     fn is_over(&self) -> bool;
     /// So many of so many steps of a stage are done.
     fn tell(&self, stage: &'static str, done: usize, of: usize);
+    /// Something that does not spoil the result. Nobody need listen.
+    fn warn(&self, _: &str) {}
 }
 
 /// Why there is no result.
@@ -96,6 +103,9 @@ pub enum TuneError {
     /// Too few or too many settings.
     #[error("--settings: 1 to {SETTINGS_MAX}")]
     Settings,
+    /// The journal of an earlier search, or of this.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A price that is none.
     #[error("the price of a pod-hour must be a number above zero")]
     Price,
@@ -128,7 +138,12 @@ pub fn tune(loaded: &Loaded, options: &Options, watch: &dyn Watch) -> Result<Tun
     let space = Space::new(&variants, &options.parameters)?;
     let cases = Cases::new(scenario, &options.traces)?;
     let goals = Goals::of(scenario, &Station::new(scenario));
-    let problem = Problem::new(&variants, &space, &goals, options.threads);
+    let journal = match &options.journal {
+        Some(place) => Journal::open(place, &Hash::of(&space, &goals, &cases, scenario))?,
+        None => Journal::default(),
+    };
+    let mut problem = Problem::new(&variants, &space, &goals, options.threads);
+    problem.journal = Some(&journal);
     let found = Search {
         problem: &problem,
         cases: &cases.train,
@@ -168,6 +183,9 @@ pub fn tune(loaded: &Loaded, options: &Options, watch: &dyn Watch) -> Result<Tun
         tried: found.tried.iter().map(point).collect(),
         confirm: Vec::new(),
     };
+    if let Some(error) = journal.failure() {
+        watch.warn(&format!("the journal could not be written to its end: {error}"));
+    }
     Ok(Tuned { tuning, patch })
 }
 

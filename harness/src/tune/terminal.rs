@@ -8,7 +8,7 @@ use std::{
 use highwater_model::time::{Nanos, SECOND};
 
 use super::Watch;
-use crate::clock;
+use crate::{clock, live::plain};
 
 pub(super) struct Terminal {
     begun: u64,
@@ -29,6 +29,10 @@ impl Terminal {
 impl Watch for Terminal {
     fn is_over(&self) -> bool {
         self.gone() > self.budget.0
+    }
+
+    fn warn(&self, what: &str) {
+        plain::say(&format!("tune: {what}"));
     }
 
     fn tell(&self, stage: &'static str, done: usize, of: usize) {

@@ -12,6 +12,7 @@ use highwater_model::{
 
 use super::{
     cases::Case,
+    journal::{Journal, Trial},
     judge::{Goals, Score},
     space::{Setting, Space},
 };
@@ -26,6 +27,8 @@ pub(super) struct Problem<'a> {
     /// What a pod does, if no parameter changes that.
     station: Option<Station>,
     pub(super) threads: usize,
+    /// What was tried before, if that is kept.
+    pub(super) journal: Option<&'a Journal>,
 }
 
 /// Where what a pod does with requests is described.
@@ -53,7 +56,7 @@ impl<'a> Problem<'a> {
             .iter()
             .any(|one| POD_PATHS.iter().any(|path| format!("{}=", one.path).starts_with(path)));
         let station = (!touches).then(|| Station::new(variants.base()));
-        Self { variants, space, goals, station, threads }
+        Self { variants, space, goals, station, threads, journal: None }
     }
 
     /// The scenario with a setting, to be judged by the goals; `None` if it is refused.
@@ -86,10 +89,30 @@ impl<'a> Problem<'a> {
         cases: &[&Case],
         part: Option<&Load>,
     ) -> Vec<Vec<Score>> {
-        in_parallel(self.threads, settings.len(), |place| match self.scenario(&settings[place]) {
-            Some(scenario) => cases.iter().map(|case| self.try_on(&scenario, case, part)).collect(),
-            None => vec![HOPELESS; cases.len()],
+        in_parallel(self.threads, settings.len(), |place| {
+            let setting = &settings[place];
+            match self.scenario(setting) {
+                Some(scenario) => {
+                    let of = |case: &&Case| self.known(setting, &scenario, case, part);
+                    cases.iter().map(of).collect()
+                }
+                None => vec![HOPELESS; cases.len()],
+            }
         })
+    }
+
+    /// [`Self::try_on`], unless the journal knows it.
+    fn known(
+        &self,
+        setting: &Setting,
+        scenario: &Scenario,
+        case: &Case,
+        part: Option<&Load>,
+    ) -> Score {
+        let find = || self.try_on(scenario, case, part);
+        let Some(journal) = self.journal else { return find() };
+        let (setting, part) = (setting.clone(), part.is_some());
+        journal.trial(Trial { setting, case: case.name.clone(), seed: case.seed, part }, find)
     }
 }
 

@@ -1,0 +1,380 @@
+//! The journal of a search: what each setting came to on each traffic, a line per trial, so that a
+//! search that was ended goes on from there.
+//!
+//! The search itself knows nothing of it: a trial that is in the journal is not made again, and comes to
+//! the same, to the bit. So a search that goes on gives the bytes of one that was never interrupted.
+//! Lines are in the order in which threads were done; nothing depends on it.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use highwater_model::spec::Scenario;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{cases::Cases, judge::Goals, judge::Score, space::Space, told::TuneRun};
+
+/// The version of the format.
+const SCHEMA: &str = "highwater.tune-journal/v1";
+/// Its name in a result's folder.
+pub const FILE: &str = "journal.jsonl";
+/// The longest journal that is read, bytes: so many as the most settings on the most traffics take.
+const BYTES_MAX: u64 = 1 << 30;
+
+/// Where the journal is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether it is there and is gone on with; else it must not exist.
+    pub is_resumed: bool,
+}
+
+/// Why a search cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// It cannot be read or written.
+    #[error("the journal {}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A line that is none.
+    #[error("line {line} of the journal {} is damaged: {source}", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Of something else.
+    #[error(
+        "the journal {} is of another search ({there}; this is {here}): the scenario, --set, --seed, \
+         --param, --traces and the build must be those with which it was begun; without --resume a new \
+         search begins",
+        path.display()
+    )]
+    Foreign {
+        /// Which.
+        path: PathBuf,
+        /// What it says of itself.
+        there: String,
+        /// What was asked.
+        here: String,
+    },
+    /// Too long.
+    #[error("the journal {} is longer than {BYTES_MAX} bytes", path.display())]
+    TooLong {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+/// The first line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Header {
+    schema: String,
+    version: String,
+    scenario: String,
+    seed: u64,
+    /// Of the scenario, the space, the objectives and the traffics.
+    hash: String,
+}
+
+impl Header {
+    /// In words.
+    fn shown(&self) -> String {
+        let Self { schema, version, scenario, seed, hash } = self;
+        format!("{schema}, build {version}, `{scenario}`, seed {seed}, {hash}")
+    }
+}
+
+/// A line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Line {
+    Trial(Trial, Coarse),
+    Full(Full, Box<Simulated>),
+}
+
+/// A setting on the coarse model.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Trial {
+    /// The level of each parameter.
+    pub(super) setting: Vec<u8>,
+    /// The traffic's name.
+    pub(super) case: String,
+    /// Its seed: two traces may have one name.
+    pub(super) seed: u64,
+    /// Whether only the hardest part of it was tried.
+    pub(super) part: bool,
+}
+
+/// A setting on the full simulator.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Full {
+    /// What it changes.
+    pub(super) sets: Vec<(String, String)>,
+    /// The traffic's name.
+    pub(super) case: String,
+    /// Its seed.
+    pub(super) seed: u64,
+}
+
+/// A number that is read as it was written, to the bit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Exact(f64);
+
+impl Serialize for Exact {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A [`Score`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Coarse {
+    shortfall: Exact,
+    pod_hours: Exact,
+    p99: Exact,
+    lost: Exact,
+    changes: Exact,
+}
+
+impl From<&Score> for Coarse {
+    fn from(score: &Score) -> Self {
+        let Score { shortfall, pod_hours, p99, lost, changes } = *score;
+        let [shortfall, pod_hours, p99, lost, changes] =
+            [shortfall, pod_hours, p99, lost, changes].map(Exact);
+        Self { shortfall, pod_hours, p99, lost, changes }
+    }
+}
+
+impl From<&Coarse> for Score {
+    fn from(told: &Coarse) -> Self {
+        Self {
+            shortfall: told.shortfall.0,
+            pod_hours: told.pod_hours.0,
+            p99: told.p99.0,
+            lost: told.lost.0,
+            changes: told.changes.0,
+        }
+    }
+}
+
+/// What a full simulation came to: the run, and its ready pods.
+pub(super) type Ran = (TuneRun, Vec<(f64, u32)>);
+
+/// See [`Ran`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Simulated {
+    missed: Vec<String>,
+    pod_hours: Exact,
+    oracle_hours: Option<Exact>,
+    p99_ms: Exact,
+    lost: u64,
+    owed: u64,
+    attainment: Option<Exact>,
+    changes: u64,
+    ready: Vec<(Exact, u32)>,
+}
+
+impl From<&Ran> for Simulated {
+    fn from((run, ready): &Ran) -> Self {
+        Self {
+            missed: run.missed.clone(),
+            pod_hours: Exact(run.pod_hours),
+            oracle_hours: run.oracle_hours.map(Exact),
+            p99_ms: Exact(run.p99_ms),
+            lost: run.lost,
+            owed: run.owed,
+            attainment: run.attainment.map(Exact),
+            changes: run.changes,
+            ready: ready.iter().map(|(at, pods)| (Exact(*at), *pods)).collect(),
+        }
+    }
+}
+
+impl From<&Simulated> for Ran {
+    fn from(told: &Simulated) -> Self {
+        let run = TuneRun {
+            missed: told.missed.clone(),
+            pod_hours: told.pod_hours.0,
+            oracle_hours: told.oracle_hours.map(|hours| hours.0),
+            p99_ms: told.p99_ms.0,
+            lost: told.lost,
+            owed: told.owed,
+            attainment: told.attainment.map(|share| share.0),
+            changes: told.changes,
+        };
+        (run, told.ready.iter().map(|(at, pods)| (at.0, *pods)).collect())
+    }
+}
+
+/// What was tried before, and where what is tried now is written. By default nowhere.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    trials: BTreeMap<Trial, Coarse>,
+    full: BTreeMap<Full, Simulated>,
+    file: Option<Mutex<Out>>,
+}
+
+/// A file, and why it is no more written to.
+#[derive(Debug)]
+struct Out {
+    file: File,
+    failed: Option<io::Error>,
+}
+
+impl Journal {
+    /// Begins a journal, or reads what is there and goes on behind it: a last line without its end is
+    /// cut off.
+    pub(super) fn open(place: &Place, hash: &Hash) -> Result<Self, JournalError> {
+        let failed = |source| JournalError::Io { path: place.path.clone(), source };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(!place.is_resumed);
+        let mut file = options.open(&place.path).map_err(failed)?;
+        let mut journal = Self::default();
+        if place.is_resumed {
+            let end = journal.read(&mut file, &place.path, &hash.0)?;
+            file.set_len(end).map_err(failed)?;
+            file.seek(SeekFrom::Start(end)).map_err(failed)?;
+        }
+        let is_new = file.stream_position().map_err(failed)? == 0;
+        if is_new {
+            file.write_all(line(&hash.0).as_bytes()).map_err(failed)?;
+        }
+        journal.file = Some(Mutex::new(Out { file, failed: None }));
+        Ok(journal)
+    }
+
+    /// Reads all whole lines; where they end.
+    fn read(&mut self, file: &mut File, path: &Path, here: &Header) -> Result<u64, JournalError> {
+        let failed = |source| JournalError::Io { path: path.to_owned(), source };
+        if file.metadata().map_err(failed)?.len() > BYTES_MAX {
+            return Err(JournalError::TooLong { path: path.to_owned() });
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let lines = bytes[..end].split_inclusive(|byte| *byte == b'\n');
+        for (place, line) in lines.enumerate() {
+            let damaged =
+                |source| JournalError::Damaged { path: path.to_owned(), line: place + 1, source };
+            if place > 0 {
+                self.add(serde_json::from_slice(line).map_err(damaged)?);
+                continue;
+            }
+            let there: Header = serde_json::from_slice(line).map_err(damaged)?;
+            if there != *here {
+                let (there, here) = (there.shown(), here.shown());
+                return Err(JournalError::Foreign { path: path.to_owned(), there, here });
+            }
+        }
+        Ok(end as u64)
+    }
+
+    fn add(&mut self, line: Line) {
+        match line {
+            Line::Trial(trial, score) => {
+                self.trials.insert(trial, score);
+            }
+            Line::Full(full, simulated) => {
+                self.full.insert(full, *simulated);
+            }
+        }
+    }
+
+    /// What a setting came to, known or found out now.
+    pub(super) fn trial(&self, trial: Trial, find: impl FnOnce() -> Score) -> Score {
+        if let Some(known) = self.trials.get(&trial) {
+            return known.into();
+        }
+        let score = find();
+        self.write(|| Line::Trial(trial, (&score).into()));
+        score
+    }
+
+    /// What a full simulation came to, known or found out now.
+    pub(super) fn full(&self, full: Full, find: impl FnOnce() -> Ran) -> Ran {
+        if let Some(known) = self.full.get(&full) {
+            return known.into();
+        }
+        let ran = find();
+        self.write(|| Line::Full(full, Box::new((&ran).into())));
+        ran
+    }
+
+    /// A line at a time, so that a search that is killed loses no more than its last.
+    fn write(&self, made: impl FnOnce() -> Line) {
+        let Some(out) = &self.file else { return };
+        let text = line(&made());
+        let mut out = out.lock().expect("nobody panics while it is held");
+        if out.failed.is_none() {
+            out.failed = out.file.write_all(text.as_bytes()).err();
+        }
+    }
+
+    /// Why it could not be written to its end: the search came to its own all the same.
+    pub(super) fn failure(self) -> Option<io::Error> {
+        let out = self.file?.into_inner();
+        out.expect("nobody panics while it is held").failed
+    }
+}
+
+fn line(of: &impl Serialize) -> String {
+    let json = serde_json::to_string(of);
+    json.expect("a line holds only what JSON can say") + "\n"
+}
+
+/// What a search is about: its journal is of no use to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hash(Header);
+
+impl Hash {
+    /// *Units and shape*: all that a trial's result depends on, files that were read included.
+    pub(super) fn of(space: &Space, goals: &Goals, cases: &Cases, base: &Scenario) -> Self {
+        let mut digest = Summed(Sha256::new());
+        // All of them print every number so that it can be read back; a digest takes all.
+        let _ = write!(digest, "{base:?}\n{space:?}\n{goals:?}\n{cases:?}");
+        let hash: String = digest.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(Header {
+            schema: SCHEMA.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            scenario: base.name.clone(),
+            seed: base.seed,
+            hash,
+        })
+    }
+}
+
+/// A digest of text.
+struct Summed(Sha256);
+
+impl fmt::Write for Summed {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.update(text.as_bytes());
+        Ok(())
+    }
+}
