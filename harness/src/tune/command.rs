@@ -12,7 +12,7 @@ use super::{
     Options, TuneError, Tuned,
     again::{self, AgainError},
     confirm::{self, ConfirmError},
-    journal,
+    journal::{self, JournalError},
     terminal::Terminal,
     told::{ConfirmVerdict, TuneConfirm, TuneVerdict},
     tune,
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     cli::{self, BAD_INPUT, KubeArgs, MET, MISSED, NOT_CARRIED_OUT},
     drain::Confirm,
+    live::plain,
     record::folder,
     report,
     scenario::{self, Loaded, Overrides},
@@ -128,7 +129,21 @@ enum Failed {
 }
 
 impl Failed {
-    const fn code(&self) -> u8 {
+    fn code(&self) -> u8 {
+        let Self::Tune(error) = self else { return self.later_code() };
+        match **error {
+            // A journal that is not there was named wrongly.
+            TuneError::Journal(JournalError::Io { ref source, .. })
+                if source.kind() != io::ErrorKind::NotFound =>
+            {
+                NOT_CARRIED_OUT
+            }
+            _ => BAD_INPUT,
+        }
+    }
+
+    /// That of what can fail but the search itself.
+    const fn later_code(&self) -> u8 {
         match self {
             Self::Tune(_) | Self::Again(_) => BAD_INPUT,
             Self::Confirm(ConfirmError::Scenario(_) | ConfirmError::Plan(_)) => BAD_INPUT,
@@ -204,6 +219,10 @@ fn search(args: &Args, loaded: &Loaded) -> Result<(PathBuf, Tuned), Failed> {
         threads: args.threads(),
         journal: Some(journal),
     };
+    plain::say(&format!(
+        "tune: what is tried is kept; after an interruption `--resume {}` goes on",
+        out.display()
+    ));
     let mut tuned = match tune(loaded, &options, &Terminal::new(args.budget)) {
         Ok(tuned) => tuned,
         Err(error) => {

@@ -5,13 +5,16 @@
 //! the same, to the bit. So a search that goes on gives the bytes of one that was never interrupted.
 //! Lines are in the order in which threads were done; nothing depends on it.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
     fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, MutexGuard},
 };
 
 use highwater_model::spec::Scenario;
@@ -232,18 +235,16 @@ impl From<&Simulated> for Ran {
     }
 }
 
-/// What was tried before, and where what is tried now is written. By default nowhere.
-#[derive(Debug, Default)]
-pub(super) struct Journal {
+/// What was tried, and where it is written.
+#[derive(Debug)]
+pub(super) struct Journal(Mutex<Kept>);
+
+#[derive(Debug)]
+struct Kept {
     trials: BTreeMap<Trial, Coarse>,
     full: BTreeMap<Full, Simulated>,
-    file: Option<Mutex<Out>>,
-}
-
-/// A file, and why it is no more written to.
-#[derive(Debug)]
-struct Out {
     file: File,
+    /// Why it is no more written to.
     failed: Option<io::Error>,
 }
 
@@ -254,29 +255,60 @@ impl Journal {
         let failed = |source| JournalError::Io { path: place.path.clone(), source };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(!place.is_resumed);
-        let mut file = options.open(&place.path).map_err(failed)?;
-        let mut journal = Self::default();
+        let file = options.open(&place.path).map_err(failed)?;
+        let (trials, full) = (BTreeMap::new(), BTreeMap::new());
+        let mut kept = Kept { trials, full, file, failed: None };
         if place.is_resumed {
-            let end = journal.read(&mut file, &place.path, &hash.0)?;
-            file.set_len(end).map_err(failed)?;
-            file.seek(SeekFrom::Start(end)).map_err(failed)?;
+            let end = kept.read(&place.path, &hash.0)?;
+            kept.file.set_len(end).map_err(failed)?;
+            kept.file.seek(SeekFrom::Start(end)).map_err(failed)?;
         }
-        let is_new = file.stream_position().map_err(failed)? == 0;
+        let is_new = kept.file.stream_position().map_err(failed)? == 0;
         if is_new {
-            file.write_all(line(&hash.0).as_bytes()).map_err(failed)?;
+            kept.file.write_all(line(&hash.0).as_bytes()).map_err(failed)?;
         }
-        journal.file = Some(Mutex::new(Out { file, failed: None }));
-        Ok(journal)
+        Ok(Self(Mutex::new(kept)))
     }
 
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().expect("nobody panics while it is held")
+    }
+
+    /// What a setting came to, known or found out now.
+    pub(super) fn trial(&self, trial: Trial, find: impl FnOnce() -> Score) -> Score {
+        if let Some(known) = self.kept().trials.get(&trial) {
+            return known.into();
+        }
+        let score = find();
+        self.kept().write(Line::Trial(trial, (&score).into()));
+        score
+    }
+
+    /// What a full simulation came to, known or found out now.
+    pub(super) fn full(&self, full: Full, find: impl FnOnce() -> Ran) -> Ran {
+        if let Some(known) = self.kept().full.get(&full) {
+            return known.into();
+        }
+        let ran = find();
+        self.kept().write(Line::Full(full, Box::new((&ran).into())));
+        ran
+    }
+
+    /// Why it could not be written to its end: the search came to its own all the same.
+    pub(super) fn failure(self) -> Option<io::Error> {
+        self.0.into_inner().expect("nobody panics while it is held").failed
+    }
+}
+
+impl Kept {
     /// Reads all whole lines; where they end.
-    fn read(&mut self, file: &mut File, path: &Path, here: &Header) -> Result<u64, JournalError> {
+    fn read(&mut self, path: &Path, here: &Header) -> Result<u64, JournalError> {
         let failed = |source| JournalError::Io { path: path.to_owned(), source };
-        if file.metadata().map_err(failed)?.len() > BYTES_MAX {
+        if self.file.metadata().map_err(failed)?.len() > BYTES_MAX {
             return Err(JournalError::TooLong { path: path.to_owned() });
         }
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(failed)?;
+        self.file.read_to_end(&mut bytes).map_err(failed)?;
         let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let lines = bytes[..end].split_inclusive(|byte| *byte == b'\n');
         for (place, line) in lines.enumerate() {
@@ -306,40 +338,12 @@ impl Journal {
         }
     }
 
-    /// What a setting came to, known or found out now.
-    pub(super) fn trial(&self, trial: Trial, find: impl FnOnce() -> Score) -> Score {
-        if let Some(known) = self.trials.get(&trial) {
-            return known.into();
-        }
-        let score = find();
-        self.write(|| Line::Trial(trial, (&score).into()));
-        score
-    }
-
-    /// What a full simulation came to, known or found out now.
-    pub(super) fn full(&self, full: Full, find: impl FnOnce() -> Ran) -> Ran {
-        if let Some(known) = self.full.get(&full) {
-            return known.into();
-        }
-        let ran = find();
-        self.write(|| Line::Full(full, Box::new((&ran).into())));
-        ran
-    }
-
     /// A line at a time, so that a search that is killed loses no more than its last.
-    fn write(&self, made: impl FnOnce() -> Line) {
-        let Some(out) = &self.file else { return };
-        let text = line(&made());
-        let mut out = out.lock().expect("nobody panics while it is held");
-        if out.failed.is_none() {
-            out.failed = out.file.write_all(text.as_bytes()).err();
+    fn write(&mut self, made: Line) {
+        if self.failed.is_none() {
+            self.failed = self.file.write_all(line(&made).as_bytes()).err();
         }
-    }
-
-    /// Why it could not be written to its end: the search came to its own all the same.
-    pub(super) fn failure(self) -> Option<io::Error> {
-        let out = self.file?.into_inner();
-        out.expect("nobody panics while it is held").failed
+        self.add(made);
     }
 }
 

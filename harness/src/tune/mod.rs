@@ -139,11 +139,11 @@ pub fn tune(loaded: &Loaded, options: &Options, watch: &dyn Watch) -> Result<Tun
     let cases = Cases::new(scenario, &options.traces)?;
     let goals = Goals::of(scenario, &Station::new(scenario));
     let journal = match &options.journal {
-        Some(place) => Journal::open(place, &Hash::of(&space, &goals, &cases, scenario))?,
-        None => Journal::default(),
+        Some(place) => Some(Journal::open(place, &Hash::of(&space, &goals, &cases, scenario))?),
+        None => None,
     };
     let mut problem = Problem::new(&variants, &space, &goals, options.threads);
-    problem.journal = Some(&journal);
+    problem.journal = journal.as_ref();
     let found = Search {
         problem: &problem,
         cases: &cases.train,
@@ -183,7 +183,7 @@ pub fn tune(loaded: &Loaded, options: &Options, watch: &dyn Watch) -> Result<Tun
         tried: found.tried.iter().map(point).collect(),
         confirm: Vec::new(),
     };
-    if let Some(error) = journal.failure() {
+    if let Some(error) = journal.and_then(Journal::failure) {
         watch.warn(&format!("the journal could not be written to its end: {error}"));
     }
     Ok(Tuned { tuning, patch })
