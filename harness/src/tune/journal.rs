@@ -27,6 +27,8 @@ use super::{cases::Cases, judge::Goals, judge::Score, space::Space, told::TuneRu
 const SCHEMA: &str = "highwater.tune-journal/v1";
 /// Its name in a result's folder.
 pub const FILE: &str = "journal.jsonl";
+/// So many bytes of the hash tell two searches apart.
+const HASH_BYTES: usize = 16;
 /// The longest journal that is read, bytes: so many as the most settings on the most traffics take.
 const BYTES_MAX: u64 = 1 << 30;
 
@@ -362,7 +364,8 @@ impl Hash {
         let mut digest = Summed(Sha256::new());
         // All of them print every number so that it can be read back; a digest takes all.
         let _ = write!(digest, "{base:?}\n{space:?}\n{goals:?}\n{cases:?}");
-        let hash: String = digest.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash: String =
+            digest.0.finalize().iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
         Self(Header {
             schema: SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),

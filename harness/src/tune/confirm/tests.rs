@@ -92,11 +92,11 @@ impl Lab {
 
 #[test]
 fn every_round_runs_each_setting_once_and_begins_with_another() {
-    let rows: [(u32, usize, &[(u32, usize)]); 4] = [
-        (2, 3, &[(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (1, 0)]),
-        (3, 2, &[(0, 0), (0, 1), (1, 1), (1, 0), (2, 0), (2, 1)]),
-        (2, 1, &[(0, 0), (1, 0)]),
-        (2, 0, &[]),
+    let rows = [
+        (2, 3, vec![(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (1, 0)]),
+        (3, 2, vec![(0, 0), (0, 1), (1, 1), (1, 0), (2, 0), (2, 1)]),
+        (2, 1, vec![(0, 0), (1, 0)]),
+        (2, 0, Vec::new()),
     ];
     for (rounds, arms, expected) in rows {
         assert_eq!(turns(rounds, arms), expected, "{rounds} rounds of {arms}");
