@@ -125,7 +125,12 @@ pub(super) fn recommend(settings: &[TuneSetting], held_out: &[bool]) -> Recommen
 
 /// A name at the begin of a sentence.
 fn name(setting: &TuneSetting) -> String {
-    let mut letters = setting.name.chars();
+    capital(&setting.name)
+}
+
+/// The same with a capital.
+pub(super) fn capital(name: &str) -> String {
+    let mut letters = name.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     compare::result::Comparison,
-    tune::told::{ConfirmSetting, ConfirmVerdict, PromiseVerdict, TuneConfirm, TuneRun},
+    tune::told::{ConfirmSetting, ConfirmVerdict, Promise, PromiseVerdict, TuneConfirm, TuneRun},
 };
 
 /// The verdict, short enough for a headline.
@@ -27,16 +27,17 @@ pub(super) fn headline(confirmed: &TuneConfirm, is_recommended: bool) -> String 
 }
 
 /// A promise in a word.
-const fn word(verdict: PromiseVerdict) -> &'static str {
-    match verdict {
-        PromiseVerdict::Held => "held",
-        PromiseVerdict::NotHeld => "NOT HELD",
-        PromiseVerdict::CannotTell => "?",
+fn word(promise: &Promise) -> String {
+    match (promise.verdict, promise.repeat) {
+        (PromiseVerdict::Held, _) => "held".into(),
+        (PromiseVerdict::NotHeld, _) => "NOT HELD".into(),
+        (PromiseVerdict::CannotTell, None) => "?".into(),
+        (PromiseVerdict::CannotTell, Some(n)) => format!("? about {n} runs would tell"),
     }
 }
 
 /// Setting, measure, simulated, measured, off by, interval, tolerated; by promise.
-fn rows(confirmed: &TuneConfirm) -> Vec<([String; 7], PromiseVerdict)> {
+fn rows(confirmed: &TuneConfirm) -> Vec<([String; 7], &Promise)> {
     let rows = confirmed.settings.iter().flat_map(|setting| {
         setting.promises.iter().map(move |promise| {
             let shown = &promise.shown;
@@ -49,7 +50,7 @@ fn rows(confirmed: &TuneConfirm) -> Vec<([String; 7], PromiseVerdict)> {
                 shown.interval.clone(),
                 shown.margin.clone(),
             ];
-            (row, promise.verdict)
+            (row, promise)
         })
     });
     rows.take(ROWS_MAX).collect()
@@ -70,8 +71,8 @@ pub(super) fn write_text(out: &mut String, confirmed: &TuneConfirm) -> std::fmt:
     let head =
         ["", "", "simulated", "measured", "off by", "interval", "tolerated"].map(String::from);
     let rows = rows(confirmed);
-    let all: Vec<(&[String; 7], &str)> = std::iter::once((&head, ""))
-        .chain(rows.iter().map(|(row, verdict)| (row, word(*verdict))))
+    let all: Vec<(&[String; 7], String)> = std::iter::once((&head, String::new()))
+        .chain(rows.iter().map(|(row, promise)| (row, word(promise))))
         .collect();
     let width = |column: usize| {
         all.iter().map(|(row, _)| row[column].chars().count()).max().unwrap_or_default()
@@ -104,10 +105,10 @@ pub(super) fn section(html: &mut Html, confirmed: &TuneConfirm) {
     for why in confirmed.why.iter().take(ROWS_MAX) {
         html.put("<li>", clean::line(why).replace('`', ""), "</li>");
     }
-    html.lit("</ul>\n");
     if let Some(command) = &confirmed.calibrate {
-        html.put("<pre>", command, "</pre>\n");
+        html.put("<li><code>", command, "</code></li>");
     }
+    html.lit("</ul>\n");
     promises(html, confirmed);
     for comparison in &confirmed.comparisons {
         compared(html, comparison);
@@ -118,16 +119,22 @@ pub(super) fn section(html: &mut Html, confirmed: &TuneConfirm) {
 
 fn promises(html: &mut Html, confirmed: &TuneConfirm) {
     html.lit("<h3>The simulator's promise</h3>\n<div class=\"scroll\"><table class=\"wide\"><thead><tr><th scope=\"col\">Setting</th><th scope=\"col\">Measure</th><th scope=\"col\" class=\"num\">Simulated</th><th scope=\"col\" class=\"num\">Measured</th><th scope=\"col\" class=\"num\">Off by</th><th scope=\"col\" class=\"num\">Interval</th><th scope=\"col\" class=\"num\">Tolerated</th><th scope=\"col\"></th></tr></thead><tbody>\n");
-    for ([name, measure, numbers @ ..], verdict) in rows(confirmed) {
+    for ([name, measure, numbers @ ..], promise) in rows(confirmed) {
         html.put("<tr><th scope=\"row\">", name, "</th>").put("<td>", measure, "</td>");
         for number in numbers {
             html.put("<td class=\"num\">", number, "</td>");
         }
-        html.lit(match verdict {
-            PromiseVerdict::Held => "<td><span class=\"yes\">✓ held</span></td></tr>\n",
-            PromiseVerdict::NotHeld => "<td><span class=\"no\">✕ not held</span></td></tr>\n",
-            PromiseVerdict::CannotTell => "<td><span class=\"unsure\">?</span></td></tr>\n",
-        });
+        match promise.verdict {
+            PromiseVerdict::Held => html.lit("<td><span class=\"yes\">✓ held</span></td></tr>\n"),
+            PromiseVerdict::NotHeld => {
+                html.lit("<td><span class=\"no\">✕ not held</span></td></tr>\n")
+            }
+            PromiseVerdict::CannotTell => html.put(
+                "<td><span class=\"unsure\">?</span> <small>",
+                word(promise).trim_start_matches(['?', ' ']).to_owned(),
+                "</small></td></tr>\n",
+            ),
+        };
     }
     html.lit("</tbody></table></div>\n<p class=\"muted\">The same scenarios with the same seeds, simulated and run. A promise held if the interval (95 %, from run to run) of the difference, widened by what is tolerated, has none in it; where half of it is wider than twice what is tolerated, it says nothing.</p>\n");
 }

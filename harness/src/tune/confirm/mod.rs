@@ -152,6 +152,10 @@ fn carry_out(
         Nanos(missing.map(|(_, one)| one.lasted.0).sum())
     };
     let count = kept.iter().filter(|kept| kept.is_none()).count();
+    if count == 0 {
+        plain::say(&format!("confirm: all {} runs are there already", jobs.len()));
+        return Ok(kept);
+    }
     plain::say(&format!(
         "confirm: {count} of {} runs to make on {}, about {} and what it takes to begin and end each",
         jobs.len(),

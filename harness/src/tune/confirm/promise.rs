@@ -8,6 +8,7 @@ use crate::{
         measure::{Measure, What},
         result::{MeasureResult, ShiftResult, Unit},
         run::RunFigures,
+        stats::t_quantile,
     },
     report::figures,
 };
@@ -50,7 +51,11 @@ pub(super) fn promises(
         let measure = Measure::whole(what).name();
         let is_it = |one: &&MeasureResult| one.phase.is_none() && one.name == measure;
         let found = compared.measures.iter().find(is_it)?;
-        Some(promise(found, (name, tolerance), unit, hours(real)))
+        let mut promise = promise(found, (name, tolerance), unit, hours(real));
+        let is_open = promise.verdict == PromiseVerdict::CannotTell && unit == Unit::Pairs;
+        let off = promise.off.filter(|_| is_open);
+        promise.repeat = off.and_then(|off| repeat(&off, tolerance, real.len()));
+        Some(promise)
     };
     Ok(promised().into_iter().filter_map(of).collect())
 }
@@ -104,8 +109,24 @@ fn promise(
         }),
         tolerance,
         verdict: verdict(found.shift.as_ref(), tolerance, unit),
+        repeat: None,
         shown,
     }
+}
+
+/// With how many pairs half of the interval is as wide as may be, if runs go on to differ as `pairs`
+/// pairs of them did. It shrinks with the root of their number, and by Student's t; that of losses, of
+/// which there are none or few, with their number.
+fn repeat(off: &Off, tolerance: f64, pairs: usize) -> Option<u32> {
+    let scaled = |value: f64| if off.relative { value.ln_1p() } else { value };
+    let half = (scaled(off.high) - scaled(off.low)) / 2.0;
+    let most = WIDE * scaled(tolerance);
+    let share = |count: f64| {
+        if off.relative { t_quantile(0.975, count - 1.0) / count.sqrt() } else { 1.0 / count }
+    };
+    let seen = share(pairs as f64);
+    let is_enough = |count: &u32| half * share(f64::from(*count)) / seen <= most;
+    (pairs as u32 + 1..=super::REPEAT_MAX as u32).find(is_enough)
 }
 
 /// Held if no difference at all lies in the interval of the difference, widened by the tolerance; not
@@ -128,6 +149,21 @@ pub(super) fn verdict(shift: Option<&ShiftResult>, tolerance: f64, unit: Unit) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_runs_make_the_interval_as_narrow_as_it_must_be() {
+        let off = |relative, low, high| Off { relative, value: 0.0, low, high };
+        let rows = [
+            // 0.35 of three pairs: a deviation of 0.14, whose t 2.2 / 11^0.5 is 0.094.
+            (off(true, -0.295, 0.419), 0.05, Some(11)),
+            (off(true, -0.9, 9.0), 0.05, None),
+            (off(false, -0.01, 0.01), 0.001, Some(15)),
+            (off(false, -1.0, f64::MAX), 0.001, None),
+        ];
+        for (off, tolerance, expected) in rows {
+            assert_eq!(repeat(&off, tolerance, 3), expected, "{off:?}");
+        }
+    }
 
     #[test]
     fn a_promise_holds_if_it_lies_in_the_widened_interval_and_that_says_something() {

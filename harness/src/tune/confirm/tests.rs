@@ -218,6 +218,7 @@ fn setting(
         off: Some(super::told::Off { relative: true, value: 0.2, low: 0.1, high: 0.3 }),
         tolerance: 0.05,
         verdict: promise,
+        repeat: None,
         shown: Shown::default(),
     };
     let folder = format!("confirm/local/{place}");

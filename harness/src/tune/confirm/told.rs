@@ -110,6 +110,10 @@ pub struct Promise {
     pub tolerance: f64,
     /// Whether it held.
     pub verdict: PromiseVerdict,
+    /// If it cannot be told: about how many runs of each setting would tell; absent if not known, or
+    /// more than may be asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<u32>,
     /// The values in words: the simulator's are the base's, the measured ones the new's.
     pub shown: Shown,
 }

@@ -5,7 +5,10 @@ use std::path::Path;
 use super::told::{
     ConfirmRun, ConfirmSetting, ConfirmVerdict, Promise, PromiseVerdict, TuneConfirm,
 };
-use crate::{report::figures, tune::told::Tuning};
+use crate::{
+    report::figures,
+    tune::{recommend, told::Tuning},
+};
 
 /// The settings whose promises count: the recommended one; without it all.
 fn counted(
@@ -105,7 +108,9 @@ pub(super) fn why(confirmed: &TuneConfirm, tuning: &Tuning) -> Vec<String> {
     for comparison in &confirmed.comparisons {
         why.push(format!(
             "{} against {}, measured: {}.",
-            comparison.new.label, comparison.base.label, comparison.sentence
+            recommend::capital(&comparison.new.label),
+            comparison.base.label,
+            comparison.sentence
         ));
     }
     why
@@ -120,6 +125,7 @@ fn objectives(
     let setting = settings.iter().find(|one| Some(one.setting) == recommended)?;
     let (held, of) = setting.held();
     let runs = figures::counted(of as u64, "run");
+    let name = &recommend::capital(name);
     let missed = misses(settings, recommended);
     Some(match missed.first() {
         _ if of == 0 => format!("No run of {name} on {on} can be trusted: nothing is confirmed."),
@@ -167,8 +173,11 @@ fn kept(confirmed: &TuneConfirm, recommended: Option<usize>) -> Vec<String> {
         told.push(format!("The simulator's promise held: {}.", held.join(", ")));
     }
     if !open.is_empty() {
+        let promises = counted(&confirmed.settings, recommended).flat_map(|one| &one.promises);
+        let repeat = promises.filter_map(|promise| promise.repeat).max();
+        let repeat = repeat.map_or("a larger --repeat".into(), |n| format!("about --repeat {n}"));
         told.push(format!(
-            "Not to be told, as the runs differ too much or are too few: {}; a larger --repeat would tell.",
+            "Not to be told, as the runs differ too much or are too few: {}; {repeat} would tell.",
             open.join(", ")
         ));
     }
