@@ -140,22 +140,35 @@ fn reasons(
     settings: &[TuneSetting],
     (better, all): (usize, usize),
 ) -> Vec<String> {
+    let (searched, held_out) = (&setting.searched, &setting.held_out);
+    let others = match held_out.of {
+        0 => String::new(),
+        of => format!(" and {} of {of} that were held out", held_out.met),
+    };
     let mut why = vec![format!(
-        "{} holds all objectives in {} of {} cases that were searched with and {} of {} that were held \
-         out, for {:.3} pod-hours on average.",
+        "{} holds all objectives in {} of {} cases that were searched with{others}, for {:.3} pod-hours \
+         on average.",
         name(setting),
-        setting.searched.met,
-        setting.searched.of,
-        setting.held_out.met,
-        setting.held_out.of,
-        setting.searched.pod_hours
+        searched.met,
+        searched.of,
+        searched.pod_hours
     )];
     for other in [PRESENT, DEFAULT].into_iter().filter(|other| *other != place) {
         let (there, here) = (&settings[other].searched, &setting.searched);
         let kept = format!("{} of {}", there.met, there.of);
         why.push(format!("The {} {}; it holds in {kept}.", label(other), against(here, there)));
     }
-    if place != DEFAULT {
+    if setting.regret.is_some_and(|regret| regret < 0.0) {
+        why.push(
+            "It costs less than a scaler that knows the future and counts on no more CPU than a pod \
+             requests (its limit, if it has one): these pods live on CPU that a busy node would not have \
+             left for them. Raise the request, or tighten the objectives, if that is not meant."
+                .into(),
+        );
+    }
+    if all == 0 {
+        why.push("No case was held out: it may suit this traffic alone.".into());
+    } else if place != DEFAULT {
         why.push(format!(
             "It is better than the Kubernetes default in {better} of {all} cases that were held out."
         ));

@@ -222,25 +222,36 @@ impl Space {
     /// Tries each value alone, so that none is refused in the middle of the search.
     fn check(&self, variants: &Variants) -> Result<(), SpaceError> {
         for (place, parameter) in self.parameters.iter().enumerate() {
-            let mut could = None;
-            for (level, value) in parameter.levels.iter().enumerate() {
+            for level in 0..parameter.levels.len() {
                 // What another parameter makes good again is no fault of the value.
                 let mut setting = self.anywhere(place, level);
                 if !self.allows(&setting) {
                     continue;
                 }
                 setting[place] = level as u8;
-                if let Err(source) = variants.with(&self.sets(&setting)) {
-                    could = Some((value.clone(), source));
-                    break;
+                let sets = self.sets(&setting);
+                if let Err(source) = variants.with(&sets) {
+                    return Err(self.refused(variants, &sets, place, source));
                 }
-            }
-            if let Some((value, source)) = could {
-                let (name, source) = (parameter.name.clone(), Box::new(source));
-                return Err(SpaceError::Refused { name, value, source });
             }
         }
         Ok(())
+    }
+
+    /// Whose fault a refusal is: of a value that is refused alone, or else of the one at `place`.
+    fn refused(
+        &self,
+        variants: &Variants,
+        sets: &[(String, String)],
+        place: usize,
+        source: ScenarioError,
+    ) -> SpaceError {
+        let alone = sets.iter().enumerate().find_map(|(place, set)| {
+            Some((place, variants.with(std::slice::from_ref(set)).err()?))
+        });
+        let (place, source) = alone.unwrap_or((place, source));
+        let (name, value) = (self.parameters[place].name.clone(), sets[place].1.clone());
+        SpaceError::Refused { name, value, source: Box::new(source) }
     }
 
     /// A setting with this level that keeps the constraints, if the others' present or outermost
