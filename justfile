@@ -382,6 +382,15 @@ bench-sim ROUNDS="3":
     python3 model/examples/peers/page.py target/release/examples/throughput $python \
         docs/performance-sim.md docs/performance-sim-notes.md {{ ROUNDS }}
 
+# TRACE: a CSV of requests in five minutes each, of two days at least; `none` makes a day of its own.
+#
+# Write docs/performance-tune.md: 1,024 settings on a day of traffic, on this machine (2 minutes)
+[group('long')]
+bench-tune TRACE="../shared/traces/nab-elb-requests-5min.csv" ROUNDS="3":
+    cargo build --release --quiet --locked -p highwater
+    python3 harness/examples/bench/tune.py target/release/highwater "$([ -f {{ TRACE }} ] && echo {{ TRACE }} || echo none)" \
+        docs/performance-tune.md {{ ROUNDS }}
+
 # On the cluster of ../shared: kill -9 of the harness at 20 moments, and 50 real pod replacements (30 minutes)
 [group('long')]
 cluster-long:
