@@ -145,7 +145,9 @@ impl Failed {
     const fn later_code(&self) -> u8 {
         match self {
             Self::Tune(_) | Self::Again(_) => BAD_INPUT,
-            Self::Confirm(ConfirmError::Scenario(_) | ConfirmError::Plan(_)) => BAD_INPUT,
+            Self::Confirm(
+                ConfirmError::Scenario(_) | ConfirmError::Plan(_) | ConfirmError::Another { .. },
+            ) => BAD_INPUT,
             Self::Confirm(_) | Self::Write { .. } => NOT_CARRIED_OUT,
         }
     }

@@ -18,7 +18,11 @@ use std::{cell::OnceCell, path::Path};
 
 use highwater_model::time::{Nanos, human};
 
-use super::{finals, told::TuneRun, told::Tuning, trial::in_parallel};
+use super::{
+    cases, finals,
+    told::{TuneCase, TuneRun, Tuning},
+    trial::in_parallel,
+};
 use crate::{
     analyze::{self, AnalyzeError},
     backend::{Backend as _, BackendError, kube::Kube, local::Local, sim},
@@ -82,6 +86,15 @@ pub enum ConfirmError {
     /// The figures are damaged.
     #[error(transparent)]
     Compare(#[from] CompareError),
+    /// The result is of another scenario or build.
+    #[error(
+        "the simulator says something else of the setting `{setting}` than when it was found: give the \
+         scenario, --set and --seed of that search, and its build; else search again"
+    )]
+    Another {
+        /// Which setting.
+        setting: String,
+    },
     /// A run cannot be read or moved.
     #[error(transparent)]
     Shelf(#[from] ShelfError),
@@ -121,8 +134,38 @@ pub fn confirm(asked: &Asked<'_>, tuning: &Tuning) -> Result<TuneConfirm, Confir
     let simulated: Vec<Result<Simulated, ConfirmError>> =
         in_parallel(asked.threads, jobs.len(), |place| simulate(&jobs[place]));
     let simulated = simulated.into_iter().collect::<Result<Vec<_>, _>>()?;
+    refuse_another(tuning, &arms, &jobs, &simulated)?;
     let kept = carry_out(asked, &jobs, &simulated)?;
     tell(asked, tuning, &arms, (&jobs, &simulated, &kept))
+}
+
+/// The simulator must say of a setting with the first seed what it said when that was searched with:
+/// else what is to be confirmed is not what was found.
+fn refuse_another(
+    tuning: &Tuning,
+    arms: &[Arm],
+    jobs: &[Job],
+    simulated: &[Simulated],
+) -> Result<(), ConfirmError> {
+    // With traces the search saw other traffic.
+    let is_own = |case: &TuneCase| case.name == cases::of_seed(tuning.seed) && !case.coarse;
+    if !tuning.cases.first().is_some_and(is_own) {
+        return Ok(());
+    }
+    let near = |one: f64, other: f64| (one - other).abs() <= 1e-9 * one.abs().max(other.abs());
+    let first = jobs.iter().zip(simulated).filter(|(job, _)| job.round == 0);
+    for (job, now) in first {
+        let setting = &tuning.settings[arms[job.arm].setting];
+        let Some(then) = setting.runs.first() else { continue };
+        let now = &now.run;
+        let is_same = (then.owed, then.lost, then.changes) == (now.owed, now.lost, now.changes)
+            && near(then.pod_hours, now.pod_hours)
+            && near(then.p99_ms, now.p99_ms);
+        if !is_same {
+            return Err(ConfirmError::Another { setting: setting.name.clone() });
+        }
+    }
+    Ok(())
 }
 
 fn simulate(job: &Job) -> Result<Simulated, ConfirmError> {
