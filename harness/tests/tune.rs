@@ -127,6 +127,12 @@ fn settings_are_confirmed_on_processes_and_what_was_interrupted_goes_on() {
     assert!(hours("recommended") < hours("present"), "{told:#?}");
     let page = std::fs::read_to_string(lab.out().join("report.html")).unwrap();
     assert!(page.contains("Confirmed on local"));
+
+    let other = ["--from", "tuned", "--confirm", "local", "--set", "target.service.latency=9ms"];
+    let output = lab.run(&other);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("give the scenario, --set and --seed of that search"), "{errors}");
 }
 
 #[test]

@@ -36,6 +36,11 @@ pub(super) struct Case {
     pub(super) load: Load,
 }
 
+/// The name of the scenario's own traffic with a seed.
+pub(super) fn of_seed(seed: u64) -> String {
+    format!("seed {seed}")
+}
+
 /// All of them.
 #[derive(Clone, Debug)]
 pub(super) struct Cases {
@@ -91,8 +96,7 @@ impl Cases {
     fn of_seeds(scenario: &Scenario, seeds: u32, others: u32) -> Result<Self, CaseError> {
         let seed = |n: u32| scenario.seed.wrapping_add(u64::from(n));
         let own = |n: u32| {
-            let name = format!("seed {}", seed(n));
-            Case::new(scenario, name, seed(n), scenario.traffic.clone(), false)
+            Case::new(scenario, of_seed(seed(n)), seed(n), scenario.traffic.clone(), false)
         };
         let train = (0..seeds).map(own).collect::<Result<_, _>>()?;
         let mut held_out = (seeds..seeds + others).map(own).collect::<Result<Vec<_>, _>>()?;

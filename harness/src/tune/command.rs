@@ -20,7 +20,6 @@ use super::{
 use crate::{
     cli::{self, BAD_INPUT, KubeArgs, MET, MISSED, NOT_CARRIED_OUT},
     drain::Confirm,
-    live::plain,
     record::folder,
     report,
     scenario::{self, Loaded, Overrides},
@@ -146,7 +145,9 @@ impl Failed {
     const fn later_code(&self) -> u8 {
         match self {
             Self::Tune(_) | Self::Again(_) => BAD_INPUT,
-            Self::Confirm(ConfirmError::Scenario(_) | ConfirmError::Plan(_)) => BAD_INPUT,
+            Self::Confirm(
+                ConfirmError::Scenario(_) | ConfirmError::Plan(_) | ConfirmError::Another { .. },
+            ) => BAD_INPUT,
             Self::Confirm(_) | Self::Write { .. } => NOT_CARRIED_OUT,
         }
     }
@@ -219,11 +220,11 @@ fn search(args: &Args, loaded: &Loaded) -> Result<(PathBuf, Tuned), Failed> {
         threads: args.threads(),
         journal: Some(journal),
     };
-    plain::say(&format!(
-        "tune: what is tried is kept; after an interruption `--resume {}` goes on",
+    let hint = format!(
+        "tune: what is tried is kept; if it is ended, `--resume {}` goes on",
         out.display()
-    ));
-    let mut tuned = match tune(loaded, &options, &Terminal::new(args.budget)) {
+    );
+    let mut tuned = match tune(loaded, &options, &Terminal::new(args.budget, hint)) {
         Ok(tuned) => tuned,
         Err(error) => {
             if args.resume.is_none() {

@@ -5,6 +5,7 @@
 //! the same, to the bit. So a search that goes on gives the bytes of one that was never interrupted.
 //! Lines are in the order in which threads were done; nothing depends on it.
 
+mod line;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +22,9 @@ use highwater_model::spec::Scenario;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{cases::Cases, judge::Goals, judge::Score, space::Space, told::TuneRun};
+use super::{cases::Cases, judge::Goals, judge::Score, space::Space};
+use line::{Coarse, Line, Simulated};
+pub(super) use line::{Full, Ran, Trial};
 
 /// The version of the format.
 const SCHEMA: &str = "highwater.tune-journal/v1";
@@ -103,137 +106,6 @@ impl Header {
     fn shown(&self) -> String {
         let Self { schema, version, scenario, seed, hash } = self;
         format!("{schema}, build {version}, `{scenario}`, seed {seed}, {hash}")
-    }
-}
-
-/// A line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum Line {
-    Trial(Trial, Coarse),
-    Full(Full, Box<Simulated>),
-}
-
-/// A setting on the coarse model.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Trial {
-    /// The level of each parameter.
-    pub(super) setting: Vec<u8>,
-    /// The traffic's name.
-    pub(super) case: String,
-    /// Its seed: two traces may have one name.
-    pub(super) seed: u64,
-    /// Whether only the hardest part of it was tried.
-    pub(super) part: bool,
-}
-
-/// A setting on the full simulator.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Full {
-    /// What it changes.
-    pub(super) sets: Vec<(String, String)>,
-    /// The traffic's name.
-    pub(super) case: String,
-    /// Its seed.
-    pub(super) seed: u64,
-}
-
-/// A number that is read as it was written, to the bit.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Exact(f64);
-
-impl Serialize for Exact {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Exact {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        text.parse().map(Self).map_err(serde::de::Error::custom)
-    }
-}
-
-/// A [`Score`].
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Coarse {
-    shortfall: Exact,
-    pod_hours: Exact,
-    p99: Exact,
-    lost: Exact,
-    changes: Exact,
-}
-
-impl From<&Score> for Coarse {
-    fn from(score: &Score) -> Self {
-        let Score { shortfall, pod_hours, p99, lost, changes } = *score;
-        let [shortfall, pod_hours, p99, lost, changes] =
-            [shortfall, pod_hours, p99, lost, changes].map(Exact);
-        Self { shortfall, pod_hours, p99, lost, changes }
-    }
-}
-
-impl From<&Coarse> for Score {
-    fn from(told: &Coarse) -> Self {
-        Self {
-            shortfall: told.shortfall.0,
-            pod_hours: told.pod_hours.0,
-            p99: told.p99.0,
-            lost: told.lost.0,
-            changes: told.changes.0,
-        }
-    }
-}
-
-/// What a full simulation came to: the run, and its ready pods.
-pub(super) type Ran = (TuneRun, Vec<(f64, u32)>);
-
-/// See [`Ran`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Simulated {
-    missed: Vec<String>,
-    pod_hours: Exact,
-    oracle_hours: Option<Exact>,
-    p99_ms: Exact,
-    lost: u64,
-    owed: u64,
-    attainment: Option<Exact>,
-    changes: u64,
-    ready: Vec<(Exact, u32)>,
-}
-
-impl From<&Ran> for Simulated {
-    fn from((run, ready): &Ran) -> Self {
-        Self {
-            missed: run.missed.clone(),
-            pod_hours: Exact(run.pod_hours),
-            oracle_hours: run.oracle_hours.map(Exact),
-            p99_ms: Exact(run.p99_ms),
-            lost: run.lost,
-            owed: run.owed,
-            attainment: run.attainment.map(Exact),
-            changes: run.changes,
-            ready: ready.iter().map(|(at, pods)| (Exact(*at), *pods)).collect(),
-        }
-    }
-}
-
-impl From<&Simulated> for Ran {
-    fn from(told: &Simulated) -> Self {
-        let run = TuneRun {
-            missed: told.missed.clone(),
-            pod_hours: told.pod_hours.0,
-            oracle_hours: told.oracle_hours.map(|hours| hours.0),
-            p99_ms: told.p99_ms.0,
-            lost: told.lost,
-            owed: told.owed,
-            attainment: told.attainment.map(|share| share.0),
-            changes: told.changes,
-        };
-        (run, told.ready.iter().map(|(at, pods)| (at.0, *pods)).collect())
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, Write as _},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use highwater_model::time::{Nanos, SECOND};
@@ -14,11 +17,14 @@ pub(super) struct Terminal {
     begun: u64,
     budget: Nanos,
     told: AtomicU64,
+    /// Said when the search has begun.
+    hint: Mutex<Option<String>>,
 }
 
 impl Terminal {
-    pub(super) fn new(budget: Nanos) -> Self {
-        Self { begun: clock::mono_ns(), budget, told: AtomicU64::new(0) }
+    pub(super) fn new(budget: Nanos, hint: String) -> Self {
+        let (begun, told) = (clock::mono_ns(), AtomicU64::new(0));
+        Self { begun, budget, told, hint: Mutex::new(Some(hint)) }
     }
 
     fn gone(&self) -> u64 {
@@ -36,6 +42,10 @@ impl Watch for Terminal {
     }
 
     fn tell(&self, stage: &'static str, done: usize, of: usize) {
+        let hint = self.hint.lock().expect("nobody panics while it is held").take();
+        if let Some(hint) = hint {
+            plain::say(&hint);
+        }
         let gone = self.gone();
         let last = self.told.load(Ordering::Relaxed);
         // A line per second, and the last of a stage.

@@ -1,11 +1,12 @@
 //! `--confirm`: the default of Kubernetes, the present and the recommended setting on a real backend.
 //!
 //! 1. which settings run, with which seeds, in which order: `order`
-//! 2. what the simulator says of just these runs, then the runs themselves by the machinery of
-//!    `highwater run`: [`confirm`]; where each is kept: `shelf`
+//! 2. what the simulator says of just these runs: [`confirm`]; then the runs themselves, by the machinery
+//!    of `highwater run`: `carry`; where each is kept: `shelf`
 //! 3. whether the simulator's promises held: `promise`; all of it in words: `words`
 //! 4. the result as data: [`told`]
 
+mod carry;
 mod order;
 mod promise;
 mod shelf;
@@ -14,25 +15,26 @@ mod tests;
 pub mod told;
 mod words;
 
-use std::{cell::OnceCell, path::Path};
+use std::path::Path;
 
-use highwater_model::time::{Nanos, human};
+use highwater_model::time::Nanos;
 
-use super::{finals, told::TuneRun, told::Tuning, trial::in_parallel};
+use super::{
+    cases, finals,
+    told::{TuneCase, TuneRun, Tuning},
+    trial::in_parallel,
+};
 use crate::{
     analyze::{self, AnalyzeError},
     backend::{Backend as _, BackendError, kube::Kube, local::Local, sim},
-    cli::{self, KubeArgs, RunArgs},
+    cli::KubeArgs,
     compare::{
         CompareError, Options, compare,
         run::{self as figures, RunFigures},
     },
     drain::Confirm,
-    live::plain,
     plan::{Plan, PlanError},
-    run,
     scenario::{Loaded, ScenarioError},
-    signals::Signals,
 };
 use order::{Arm, Job};
 use shelf::{Kept, ShelfError};
@@ -82,6 +84,15 @@ pub enum ConfirmError {
     /// The figures are damaged.
     #[error(transparent)]
     Compare(#[from] CompareError),
+    /// The result is of another scenario or build.
+    #[error(
+        "the simulator says something else of the setting `{setting}` than when it was found: give the \
+         scenario, --set and --seed of that search, and its build; else search again"
+    )]
+    Another {
+        /// Which setting.
+        setting: String,
+    },
     /// A run cannot be read or moved.
     #[error(transparent)]
     Shelf(#[from] ShelfError),
@@ -121,8 +132,38 @@ pub fn confirm(asked: &Asked<'_>, tuning: &Tuning) -> Result<TuneConfirm, Confir
     let simulated: Vec<Result<Simulated, ConfirmError>> =
         in_parallel(asked.threads, jobs.len(), |place| simulate(&jobs[place]));
     let simulated = simulated.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let kept = carry_out(asked, &jobs, &simulated)?;
+    refuse_another(tuning, &arms, &jobs, &simulated)?;
+    let kept = carry::carry_out(asked, &jobs, &simulated)?;
     tell(asked, tuning, &arms, (&jobs, &simulated, &kept))
+}
+
+/// The simulator must say of a setting with the first seed what it said when that was searched with:
+/// else what is to be confirmed is not what was found.
+fn refuse_another(
+    tuning: &Tuning,
+    arms: &[Arm],
+    jobs: &[Job],
+    simulated: &[Simulated],
+) -> Result<(), ConfirmError> {
+    // With traces the search saw other traffic.
+    let is_own = |case: &TuneCase| case.name == cases::of_seed(tuning.seed) && !case.coarse;
+    if !tuning.cases.first().is_some_and(is_own) {
+        return Ok(());
+    }
+    let near = |one: f64, other: f64| (one - other).abs() <= 1e-9 * one.abs().max(other.abs());
+    let first = jobs.iter().zip(simulated).filter(|(job, _)| job.round == 0);
+    for (job, now) in first {
+        let setting = &tuning.settings[arms[job.arm].setting];
+        let Some(then) = setting.runs.first() else { continue };
+        let now = &now.run;
+        let is_same = (then.owed, then.lost, then.changes) == (now.owed, now.lost, now.changes)
+            && near(then.pod_hours, now.pod_hours)
+            && near(then.p99_ms, now.p99_ms);
+        if !is_same {
+            return Err(ConfirmError::Another { setting: setting.name.clone() });
+        }
+    }
+    Ok(())
 }
 
 fn simulate(job: &Job) -> Result<Simulated, ConfirmError> {
@@ -134,89 +175,6 @@ fn simulate(job: &Job) -> Result<Simulated, ConfirmError> {
         run: finals::figures(&analyze::analyze(&record)?),
         lasted: Nanos(lasted),
     })
-}
-
-/// All jobs in their order, until one fails.
-fn carry_out(
-    asked: &Asked<'_>,
-    jobs: &[Job],
-    simulated: &[Simulated],
-) -> Result<Vec<Option<Kept>>, ConfirmError> {
-    let kind = asked.on.backend().1;
-    let mut kept = Vec::new();
-    for job in jobs {
-        kept.push(shelf::look(job, kind)?);
-    }
-    let left = |kept: &[Option<Kept>]| {
-        let missing = kept.iter().zip(simulated).filter(|(kept, _)| kept.is_none());
-        Nanos(missing.map(|(_, one)| one.lasted.0).sum())
-    };
-    let count = kept.iter().filter(|kept| kept.is_none()).count();
-    if count == 0 {
-        plain::say(&format!("confirm: all {} runs are there already", jobs.len()));
-        return Ok(kept);
-    }
-    plain::say(&format!(
-        "confirm: {count} of {} runs to make on {}, about {} and what it takes to begin and end each",
-        jobs.len(),
-        kind.name(),
-        human(left(&kept))
-    ));
-    let signals = OnceCell::new();
-    for place in 0..jobs.len() {
-        if kept[place].is_some() {
-            continue;
-        }
-        let job = &jobs[place];
-        let of = jobs.len();
-        plain::say(&format!(
-            "confirm: run {} of {of}, {}, seed {}; about {} left",
-            place + 1,
-            job.slug,
-            job.seed,
-            human(left(&kept))
-        ));
-        let code = one(asked, job, &signals);
-        kept[place] = shelf::look_at(job, kind)?;
-        let is_whole = kept[place].as_ref().is_some_and(|one| one.is_finished);
-        if code == cli::BAD_INPUT || !is_whole || is_interrupted(&signals) {
-            plain::say(&stopped(asked, &kept));
-            break;
-        }
-    }
-    Ok(kept)
-}
-
-fn is_interrupted(signals: &OnceCell<Signals>) -> bool {
-    signals.get().is_some_and(|one: &Signals| *one.interrupts.borrow() > 0)
-}
-
-/// That no more is run, and how to go on.
-fn stopped(asked: &Asked<'_>, kept: &[Option<Kept>]) -> String {
-    let finished = kept.iter().flatten().filter(|one| one.is_finished).count();
-    format!(
-        "confirm: stopped after {finished} of {} runs; the same command with `--from {}` in place of \
-         the search's own arguments makes the others",
-        kept.len(),
-        asked.out.display()
-    )
-}
-
-/// Runs a job; the exit code.
-fn one(asked: &Asked<'_>, job: &Job, signals: &OnceCell<Signals>) -> u8 {
-    let args = RunArgs {
-        scenario: asked.scenario.into(),
-        backend: asked.on.backend().0,
-        out: Some(job.folder.clone()),
-        set: job.sets.clone(),
-        seed: Some(job.seed),
-        repeat: 1,
-        tui: false,
-        because: None,
-        quiet: true,
-        kube: asked.kube.clone(),
-    };
-    run::once(&args, signals)
 }
 
 /// The jobs with what the simulator said and what was measured, in one order.
