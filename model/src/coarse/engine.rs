@@ -257,6 +257,8 @@ impl<'a> Engine<'a> {
             f64::from(serving)
         };
         let keeps = self.pods.keeps_connections;
+        let idle = if keeps { self.idle(second.expected, middle) } else { None };
+        let turns = idle.map_or(1.0, |idle| self.turns(idle, middle).max(1e-9));
         let station = self.station;
         let counts = &mut self.phases[self.phase];
         for pod in &mut self.pods.all {
@@ -264,7 +266,11 @@ impl<'a> Engine<'a> {
                 (pod.rate, pod.in_flight, pod.connections) = (0.0, 0.0, 0);
                 continue;
             }
-            let share = if keeps { f64::from(pod.connections) / sum } else { 1.0 / sum };
+            let share = match idle {
+                _ if !keeps => 1.0 / sum,
+                Some(idle) => pod.turn(idle) / turns,
+                None => f64::from(pod.connections) / sum,
+            };
             pod.rate = second.expected * share;
             let arrivals = second.count * share;
             if middle < pod.listens {
@@ -273,6 +279,31 @@ impl<'a> Engine<'a> {
             }
             work(pod, arrivals, station, counts, self.tells.buckets);
         }
+    }
+
+    /// For how long a connection is idle, seconds, where pods are so unlike that this matters: the next
+    /// request takes the connection that has been idle for longest, so that all are idle for as long,
+    /// and one that leads to a slow pod comes less often.
+    fn idle(&self, rate: f64, middle: Timestamp) -> Option<f64> {
+        let serving = || self.pods.all.iter().filter(|pod| pod.serves(middle));
+        let least = serving().map(|pod| pod.latency).fold(f64::INFINITY, f64::min);
+        let most = serving().map(|pod| pod.latency).fold(0.0, f64::max);
+        if most < UNLIKE * least || rate <= 0.0 {
+            return None;
+        }
+        let all: u32 = serving().map(|pod| pod.connections).sum();
+        let (mut low, mut high) = (0.0, f64::from(all) / rate);
+        for _ in 0..HALVINGS {
+            let middle_of = f64::midpoint(low, high);
+            if self.turns(middle_of, middle) > rate { low = middle_of } else { high = middle_of }
+        }
+        Some(high)
+    }
+
+    /// Requests per second, if each connection is idle for so long between two of them.
+    fn turns(&self, idle: f64, middle: Timestamp) -> f64 {
+        let serving = self.pods.all.iter().filter(|pod| pod.serves(middle));
+        serving.map(|pod| pod.turn(idle)).sum()
     }
 
     /// Opens connections as a crowd needs them, each to a pod at random; those that were opened stay.
@@ -414,6 +445,11 @@ impl<'a> Engine<'a> {
     }
 }
 
+/// Pods of which one takes so many times as long as another are unlike.
+const UNLIKE: f64 = 2.0;
+/// So often the time is halved in which an idle connection's is looked for.
+const HALVINGS: usize = 12;
+
 /// A pod's requests of one second: what it serves, what waits on, what is refused.
 #[inline]
 fn work(
@@ -425,13 +461,17 @@ fn work(
 ) {
     let capacity = station.capacity;
     let utilization = pod.rate / capacity;
+    pod.latency = station.mean[Station::step(utilization)] + pod.backlog / capacity;
     let step = Station::step(utilization);
     let mut taken = arrivals;
     if utilization < CAP && pod.backlog <= 0.0 && arrivals <= capacity {
-        counts.latency.add(arrivals, step, 0.0);
+        let refused = arrivals * station.full[step];
+        counts.refused += refused;
+        taken -= refused;
+        counts.latency.add(taken, step, 0.0);
         pod.in_flight = pod.rate * station.mean[step];
-        pod.cpu[1] = arrivals * station.cpu;
-        pod.answered[1] = arrivals;
+        pod.cpu[1] = taken * station.cpu;
+        pod.answered[1] = taken;
     } else {
         let before = pod.backlog;
         let mut after = (before + arrivals - capacity).max(0.0);
@@ -448,6 +488,9 @@ fn work(
         let served = before + taken - after;
         let behind = (before + after) / 2.0 / capacity;
         counts.latency.add(taken, step, behind);
+        // A client that gives up closes its connection, and opens another one.
+        let late = if behind > station.timeout { taken } else { 0.0 };
+        pod.connections = pod.connections.saturating_sub(late as u32);
         pod.backlog = after;
         pod.in_flight = pod.rate * station.mean[step] + after;
         pod.cpu[1] = served * station.cpu;

@@ -15,7 +15,7 @@ const LATE_LEAST: f64 = 0.01;
 pub(super) struct Latency {
     /// By step of utilisation.
     calm: Vec<f64>,
-    /// By wait behind a backlog, at full utilisation.
+    /// By wait behind a backlog.
     late: Vec<f64>,
 }
 
@@ -44,7 +44,8 @@ impl Latency {
             let row = station.row(step);
             slower.iter_mut().zip(row).for_each(|(sum, share)| *sum += requests * share);
         }
-        let full = station.row(STEPS - 1);
+        // The backlog is the queue: who is behind it waits for that, and then only for what it needs.
+        let full = station.row(0);
         for (late, &requests) in self.late.iter().enumerate().filter(|(_, n)| **n > 0.0) {
             let behind = LATE_LEAST * libm::pow(LATE_STEP, late as f64 + 0.5);
             for (sum, latency) in slower.iter_mut().zip(station.grid()) {

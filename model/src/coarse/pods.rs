@@ -52,12 +52,19 @@ pub(super) struct Pod {
     pub(super) connections: u32,
     /// Requests that wait beyond what equilibrium has.
     pub(super) backlog: f64,
+    /// How long a request takes now, in the mean, seconds.
+    pub(super) latency: f64,
 }
 
 impl Pod {
     /// Whether clients send to it at `at`.
     pub(super) fn serves(&self, at: Timestamp) -> bool {
         self.serving <= at && at < self.leaves
+    }
+
+    /// Requests per second over its connections, if each is idle for so many seconds between two.
+    pub(super) fn turn(&self, idle: f64) -> f64 {
+        f64::from(self.connections) / (self.latency + idle).max(1e-6)
     }
 
     fn is_gone(&self, at: Timestamp) -> bool {
@@ -220,6 +227,7 @@ impl Pods {
             rate: 0.0,
             connections: 0,
             backlog: 0.0,
+            latency: self.drain.as_secs_f64(),
             name,
         });
     }

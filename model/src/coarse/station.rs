@@ -3,7 +3,12 @@
 use alloc::{vec, vec::Vec};
 
 use super::wait::Wait;
-use crate::spec::{Distribution, PathKind, Scenario};
+use crate::{
+    rng::Stream,
+    sim::cpu::Cpu,
+    spec::{Distribution, PathKind, Scenario},
+    time::{Nanos, Timestamp},
+};
 
 /// Steps of utilisation that latency is tabulated for: each 1/128, up to [`CAP`].
 pub(super) const STEPS: usize = 124;
@@ -17,6 +22,10 @@ pub(super) const GRID: usize = 320;
 const LEAST: f64 = 50e-6;
 /// The longest, seconds.
 const LONGEST: f64 = 120.0;
+
+/// So many requests are played to see how a CPU quota throttles, after so many that are not counted.
+const PLAYED: usize = 3_000;
+const WARM: usize = 300;
 
 /// How a request's wait (what it does not need CPU for) is cut into points: shares up to so much of
 /// it, in so many points. Finer where latencies of interest lie.
@@ -33,6 +42,8 @@ pub struct Station {
     pub(super) leaves_late: bool,
     /// How many requests may wait; `None` for any number.
     pub(super) queue: Option<f64>,
+    /// Which share finds the queue full, by utilisation.
+    pub(super) full: Vec<f64>,
     /// Mean latency by utilisation, seconds.
     pub(super) mean: Vec<f64>,
     /// By utilisation, then by latency: which share is slower.
@@ -72,19 +83,30 @@ impl Station {
             let variance = (square - waits * waits).max(0.0);
             (service.workers.unwrap_or(1), held, variance / (held * held))
         } else {
-            // A share of a core is one slow server.
-            let servers = libm::ceil(usable).max(1.0);
-            (servers as u32, cpu * servers / usable, 0.0)
+            (simulation.cores.max(1), cpu, 0.0)
         };
+        let is_throttled = !is_workers && usable < cores && cpu > 0.0;
+        let queue = service.queue.map(|queue| queue.length).filter(|_| is_workers);
         let capacity = by_cpu.min(by_workers);
         let grid = grid();
         let base: Vec<(f64, f64)> =
             points.iter().map(|(seconds, share)| (seconds + fixed, *share)).collect();
         let mut slower = vec![0.0; STEPS * GRID];
-        let mut mean = vec![0.0; STEPS];
+        let (mut mean, mut full) = (vec![0.0; STEPS], vec![0.0; STEPS]);
         for step in 0..STEPS {
-            let wait = Wait::new(servers, time, variation, step as f64 * STEP);
+            let utilization = step as f64 * STEP;
             let row = &mut slower[step * GRID..(step + 1) * GRID];
+            if is_throttled {
+                let limit = (simulation.cores, limit.map(|limit| limit.0));
+                let waited = throttled(limit, service.cpu, utilization * capacity);
+                fill_played(row, &grid, &base, &waited);
+                mean[step] = fixed + waits + waited.iter().sum::<f64>() / waited.len() as f64;
+                continue;
+            }
+            let mut wait = Wait::new(servers, time, variation, utilization);
+            if let Some(queue) = queue {
+                (wait, full[step]) = wait.in_a_queue_of(queue, utilization);
+            }
             fill(row, &grid, &base, wait);
             mean[step] = fixed + waits + wait.share * wait.mean;
         }
@@ -94,6 +116,7 @@ impl Station {
             cpu,
             leaves_late: is_workers,
             queue: service.queue.map(|queue| f64::from(queue.length)),
+            full,
             mean,
             slower,
             grid,
@@ -232,5 +255,45 @@ fn fill(row: &mut [f64], grid: &[f64], base: &[(f64, f64)], wait: Wait) {
         }
         last = latency;
         *slower = (still + wait.share * waits).clamp(0.0, 1.0);
+    }
+}
+
+/// How long requests wait for a container's CPU, seconds and ascending, that come at random: played on
+/// the very CPU of the full simulation, as there is no closed form for a quota. The same arrivals at
+/// each rate, only closer.
+fn throttled((cores, limit): (u32, Option<u64>), work: Nanos, rate: f64) -> Vec<f64> {
+    let mut stream = Stream::new(0, "coarse/quota");
+    let mut cpu = Cpu::new(Timestamp::ZERO, cores, limit);
+    if rate <= 0.0 {
+        return vec![0.0];
+    }
+    let mut at = 0.0;
+    let waits = (0..WARM + PLAYED).map(|_| {
+        at += stream.exponential() / rate;
+        let now = Timestamp::ZERO + Nanos::from_secs_f64(at);
+        let done = cpu.run(now, work);
+        done.since(now + work).as_secs_f64()
+    });
+    let mut waits: Vec<f64> = waits.collect();
+    waits.drain(..WARM);
+    waits.sort_by(f64::total_cmp);
+    waits
+}
+
+/// As [`fill`], with waits that are given one by one, ascending.
+fn fill_played(row: &mut [f64], grid: &[f64], base: &[(f64, f64)], waited: &[f64]) {
+    let all = waited.len() as f64;
+    for (slower, &latency) in row.iter_mut().zip(grid) {
+        let mut share = 0.0;
+        // As the base grows, less is left to wait: both ascend, so one walk is enough.
+        let mut left = waited.len();
+        for (at, weight) in base {
+            let room = latency - at;
+            while left > 0 && waited[left - 1] > room {
+                left -= 1;
+            }
+            share += weight * (all - left as f64) / all;
+        }
+        *slower = share.clamp(0.0, 1.0);
     }
 }

@@ -27,11 +27,44 @@ impl Wait {
             (1.0 + variation) / 2.0 * service / (f64::from(servers.max(1)) * (1.0 - utilization));
         Self { share, mean }
     }
+
+    /// The wait of who is taken, and the share that is not, if `length` may wait at most.
+    ///
+    /// *Source*: M/M/c/K: the states of the queue without a bound, cut off and made one again.
+    pub(super) fn in_a_queue_of(self, length: u32, utilization: f64) -> (Self, f64) {
+        let rho = utilization.clamp(0.0, 0.999);
+        let cut = libm::pow(rho, f64::from(length));
+        let states = 1.0 - self.share * cut * rho;
+        let full = self.share * (1.0 - rho) * cut / states;
+        let share = self.share * (1.0 - cut) / states / (1.0 - full);
+        // The mean place in the queue of who waits, of geometric places from 1 to `length`.
+        let all = f64::from(length) * cut / (1.0 - cut).max(1e-12);
+        let place = 1.0 / (1.0 - rho) - all;
+        let one = self.mean * (1.0 - rho);
+        (Self { share, mean: one * place.clamp(0.0, f64::from(length)) }, full)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bounded_queue_is_that_of_m_m_1_k() {
+        // M/M/1/3: two may wait. States 0 to 3 are as 1, rho, rho^2, rho^3.
+        let (service, rho) = (0.5, 0.8_f64);
+        let (wait, full) = Wait::new(1, service, 1.0, rho).in_a_queue_of(2, rho);
+        let states = [1.0, rho, rho.powi(2), rho.powi(3)];
+        let sum: f64 = states.iter().sum();
+        assert!((full - states[3] / sum).abs() < 1e-12, "{full}");
+        let waits = (states[1] + states[2]) / (sum - states[3]);
+        assert!((wait.share - waits).abs() < 1e-12, "{}", wait.share);
+        let mean = service * (states[1] + 2.0 * states[2]) / (states[1] + states[2]);
+        assert!((wait.mean - mean).abs() < 1e-12, "{} {mean}", wait.mean);
+        // Without a bound that is felt it is as before.
+        let (wide, none) = Wait::new(1, service, 1.0, rho).in_a_queue_of(1_000, rho);
+        assert!(none < 1e-9 && (wide.mean - Wait::new(1, service, 1.0, rho).mean).abs() < 1e-9);
+    }
 
     #[test]
     fn the_mean_wait_is_that_of_pollaczek_and_khinchine_for_one_server() {

@@ -13,7 +13,7 @@ const PERIOD: u64 = 100_000_000;
 /// The CPU of one container. Work is taken in the order in which it comes, each piece on the core
 /// that is free first.
 #[derive(Clone, Debug)]
-pub(super) struct Cpu {
+pub(crate) struct Cpu {
     /// When each core is free.
     free: Vec<Timestamp>,
     quota: Option<Quota>,
@@ -33,7 +33,7 @@ struct Quota {
 
 impl Cpu {
     /// `limit` in thousandths of a core.
-    pub(super) fn new(now: Timestamp, cores: u32, limit: Option<u64>) -> Self {
+    pub(crate) fn new(now: Timestamp, cores: u32, limit: Option<u64>) -> Self {
         let quota = limit.map(|milli| Quota {
             per_period: (milli * PERIOD / 1_000).max(1),
             first: now.0 / PERIOD,
@@ -44,7 +44,7 @@ impl Cpu {
 
     /// Takes `work` at `now`; when it is done.
     #[inline]
-    pub(super) fn run(&mut self, now: Timestamp, work: Nanos) -> Timestamp {
+    pub(crate) fn run(&mut self, now: Timestamp, work: Nanos) -> Timestamp {
         if work == Nanos::ZERO {
             return now;
         }

@@ -14,7 +14,7 @@
 mod agenda;
 mod asks;
 mod carrying;
-mod cpu;
+pub(crate) mod cpu;
 mod ending;
 mod exec;
 mod proxy;
