@@ -60,7 +60,8 @@ fn beats(one: &TuneSetting, default: &TuneSetting, held_out: &[bool]) -> (usize,
         let is_better = match (holds, base_holds) {
             (true, false) => true,
             (false, true) => false,
-            _ => run.pod_hours < base.pod_hours,
+            // Where both miss, missing more for less money is not better.
+            _ => run.missed.len() <= base.missed.len() && run.pod_hours < base.pod_hours,
         };
         better += usize::from(is_better);
         all += 1;

@@ -6,7 +6,7 @@ use super::wait::Wait;
 use crate::{
     rng::Stream,
     sim::cpu::Cpu,
-    spec::{Distribution, PathKind, Scenario},
+    spec::{Distribution, OnCancel, PathKind, Scenario},
     time::{Nanos, Timestamp},
 };
 
@@ -114,7 +114,7 @@ impl Station {
         Self {
             capacity,
             cpu,
-            leaves_late: is_workers,
+            leaves_late: is_workers && service.on_cancel == OnCancel::Stop,
             queue: service.queue.map(|queue| f64::from(queue.length)),
             full,
             mean,
