@@ -105,9 +105,10 @@ def main():
         lines.append(f"| {name} | {totals['podHours']:.2f} | {totals['p99Ms']:.0f} | {totals['lost']:,} | {held} |")
     lines += [
         "",
-        "The settings see the hardest quarter of the day first, and the better half of them all of it. That no rank is lost by "
-        "this, and by the coarse model, is what the tests in `harness/src/tune/tests/rank.rs` assert: on spaces that are run "
-        "through on the full simulator the search's ten best hold the best of all.",
+        "The settings see the hardest quarter of the day first, and the better half of them all of it. Whether rank is lost by "
+        "this, or by the coarse model, is asked by the tests in `harness/src/tune/tests/rank.rs`, on spaces that are run "
+        "through on the full simulator: of a burst the search's ten best hold the best of all; of a spike on pods that "
+        "their CPU limit throttles they do not (tune.md says why).",
         "",
     ]
     pathlib.Path(page).write_text("\n".join(lines))

@@ -65,13 +65,17 @@ fn the_ten_best_of_a_search_hold_the_best_of_all() {
 }
 
 #[test]
-#[ignore = "over a hundred long simulations: a minute without optimisation"]
+#[ignore = "does not hold: under a quota the coarse latency is too long, and the best of 100 settings is the eleventh or later"]
 fn the_ten_best_of_a_search_for_the_spike_hold_the_best_of_all() {
     let parameters = [
         "autoscaler.metrics[0].resource.target.averageUtilization=30,45,60,75,90",
         "down-window=0,15,30,60,120",
         "min=1,2,3,4",
     ];
-    let loaded = spike(&["objectives=[{failed: 0}, {latency.p99: <250ms}]"]);
+    // With a limit, too few pods are felt.
+    let loaded = spike(&[
+        "objectives=[{failed: 0}, {latency.p99: <150ms}]",
+        "target.deployment.template.resources={requests: {cpu: 100m}, limits: {cpu: 200m}}",
+    ]);
     the_best_is_among_ten(&loaded, &parameters, (100, 60));
 }
