@@ -1,11 +1,8 @@
 //! The clock of the budget, and lines of progress on stderr.
 
-use std::{
-    io::{self, Write as _},
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
 };
 
 use highwater_model::time::{Nanos, SECOND};
@@ -58,8 +55,6 @@ impl Watch for Terminal {
             "settings" => format!(", {left} s of the budget left"),
             _ => String::new(),
         };
-        let line = format!("tune: {done} of {of} {stage}, {} s{until}", gone / SECOND);
-        // Where nobody reads it, nothing is lost.
-        let _ = writeln!(io::stderr().lock(), "{line}");
+        plain::say(&format!("tune: {done} of {of} {stage}, {} s{until}", gone / SECOND));
     }
 }

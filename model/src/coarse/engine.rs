@@ -461,8 +461,8 @@ fn work(
 ) {
     let capacity = station.capacity;
     let utilization = pod.rate / capacity;
-    pod.latency = station.mean[Station::step(utilization)] + pod.backlog / capacity;
     let step = Station::step(utilization);
+    pod.latency = station.mean[step] + pod.backlog / capacity;
     let mut taken = arrivals;
     if utilization < CAP && pod.backlog <= 0.0 && arrivals <= capacity {
         let refused = arrivals * station.full[step];

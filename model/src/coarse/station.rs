@@ -283,10 +283,12 @@ fn throttled((cores, limit): (u32, Option<u64>), work: Nanos, rate: f64) -> Vec<
 /// As [`fill`], with waits that are given one by one, ascending.
 fn fill_played(row: &mut [f64], grid: &[f64], base: &[(f64, f64)], waited: &[f64]) {
     let all = waited.len() as f64;
+    let first = base.first().map_or(0.0, |(at, _)| *at);
     for (slower, &latency) in row.iter_mut().zip(grid) {
         let mut share = 0.0;
-        // As the base grows, less is left to wait: both ascend, so one walk is enough.
-        let mut left = waited.len();
+        // As the base grows, less is left to wait: both ascend, so one walk is enough, from where the
+        // shortest base leaves most.
+        let mut left = waited.partition_point(|wait| *wait <= latency - first);
         for (at, weight) in base {
             let room = latency - at;
             while left > 0 && waited[left - 1] > room {

@@ -127,7 +127,8 @@ struct Row {
     lost: f64,
 }
 
-fn rps(scenario: &mut Scenario, metric: &str, rule: &str, target: &str) {
+/// Scales by a metric of its own.
+fn by_metric(scenario: &mut Scenario, metric: &str, rule: &str, target: &str) {
     let autoscaler = scenario.autoscaler.as_mut().expect("an autoscaler");
     autoscaler.metrics = serde_json::from_str(&alloc::format!(
         r#"[{{"type":"Pods","pods":{{"metric":{{"name":"{metric}"}},
@@ -164,7 +165,7 @@ fn each_kind_of_path_metric_and_overload_is_as_in_the_full_simulation() {
         Row {
             name: "requests per second",
             change: |scenario| {
-                rps(scenario, "rps", r#""rate":"http_requests_total""#, "15");
+                by_metric(scenario, "rps", r#""rate":"http_requests_total""#, "15");
             },
             pods: 0.15,
             p95: 0.1,
@@ -174,7 +175,7 @@ fn each_kind_of_path_metric_and_overload_is_as_in_the_full_simulation() {
         Row {
             name: "requests in flight",
             change: |scenario| {
-                rps(scenario, "busy", r#""gauge":"http_requests_in_flight""#, "500m");
+                by_metric(scenario, "busy", r#""gauge":"http_requests_in_flight""#, "500m");
             },
             pods: 0.35,
             p95: 0.1,

@@ -75,10 +75,7 @@ impl Schedule {
     }
 
     fn draw(&mut self) {
-        match self.arrivals {
-            Arrivals::Constant => self.unit = self.even as f64 + 0.5,
-            Arrivals::Poisson => self.unit += self.stream.exponential(),
-        }
+        self.unit = following(self.arrivals, self.unit, self.even, &mut self.stream);
         self.even += 1;
         self.is_drawn = true;
     }
@@ -103,10 +100,7 @@ impl Schedule {
         let (mut stream, mut number, mut last) = (self.stream.clone(), self.number, self.last);
         let (mut unit, mut even, arrivals) = (self.unit, self.even, self.arrivals);
         while block.len() < most {
-            match arrivals {
-                Arrivals::Constant => unit = even as f64 + 0.5,
-                Arrivals::Poisson => unit += stream.exponential(),
-            }
+            unit = following(arrivals, unit, even, &mut stream);
             even += 1;
             let into = unit + self.skipped - piece.expected_before;
             if into >= expected {
@@ -156,6 +150,15 @@ impl Schedule {
             self.is_drawn = false;
             return Some((piece.at(into), piece.phase, None));
         }
+    }
+}
+
+/// The arrival of the process behind `unit`, of which there were `even` before; in expected counts.
+#[inline]
+fn following(arrivals: Arrivals, unit: f64, even: u64, stream: &mut Stream) -> f64 {
+    match arrivals {
+        Arrivals::Constant => even as f64 + 0.5,
+        Arrivals::Poisson => unit + stream.exponential(),
     }
 }
 

@@ -25,7 +25,7 @@ impl Sim<'_> {
             return self.attempt_failed(slot);
         }
         let mut attempt = *attempt;
-        self.client.attempts.free(slot);
+        self.client.attempts.remove(slot);
         if !self.client.left.is_empty() {
             self.client.left.remove(&slot);
         }

@@ -122,16 +122,6 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// As [`Self::remove`], for who has seen it already.
-    pub(super) fn free(&mut self, place: u32) {
-        if let Some(entry) = self.entries.get_mut(place as usize)
-            && entry.is_some()
-        {
-            *entry = None;
-            self.free.push(place);
-        }
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         let entries = self.entries.iter().enumerate();
         entries.filter_map(|(place, entry)| Some((place as u32, entry.as_ref()?)))

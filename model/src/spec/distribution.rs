@@ -461,18 +461,20 @@ mod tests {
         serde_json::from_str(json)
     }
 
+    /// All that can be drawn from.
+    const DRAWN: [&str; 6] = [
+        r#""12ms""#,
+        r#"{"uniform":["0s","2s"]}"#,
+        r#"{"exponential":{"mean":"12ms"}}"#,
+        r#"{"lognormal":{"median":"12ms","p99":"60ms"}}"#,
+        r#"{"values":["12ms","8ms","8ms"]}"#,
+        r#"{"quantiles":[[0.0,"0s"],[0.5,"8ms"],[1.0,"40ms"]]}"#,
+    ];
+
     #[test]
     fn every_shape_is_read_and_written_back() {
-        let rows = [
-            r#""12ms""#,
-            r#"{"uniform":["0s","2s"]}"#,
-            r#"{"exponential":{"mean":"12ms"}}"#,
-            r#"{"lognormal":{"median":"12ms","p99":"60ms"}}"#,
-            r#"{"values":["12ms","8ms","8ms"]}"#,
-            r#"{"quantiles":[[0.0,"0s"],[0.5,"8ms"],[1.0,"40ms"]]}"#,
-            r#"{"file":{"path":"latency.csv","column":"ms"}}"#,
-        ];
-        for json in rows {
+        let file = r#"{"file":{"path":"latency.csv","column":"ms"}}"#;
+        for json in DRAWN.into_iter().chain([file]) {
             let distribution = read(json).expect(json);
             assert_eq!(serde_json::to_string(&distribution).expect("serialises"), json);
         }
@@ -480,15 +482,7 @@ mod tests {
 
     #[test]
     fn draws_in_blocks_are_those_one_by_one() {
-        let rows = [
-            r#""12ms""#,
-            r#"{"uniform":["0s","2s"]}"#,
-            r#"{"exponential":{"mean":"12ms"}}"#,
-            r#"{"lognormal":{"median":"12ms","p99":"60ms"}}"#,
-            r#"{"values":["12ms","8ms","8ms"]}"#,
-            r#"{"quantiles":[[0.0,"0s"],[0.5,"8ms"],[1.0,"40ms"]]}"#,
-        ];
-        for json in rows {
+        for json in DRAWN {
             let sampler = read(json).expect(json).sampler();
             let mut stream = Stream::new(5, json);
             let mut draws = Draws::new(sampler.clone(), stream.clone());
