@@ -391,6 +391,14 @@ bench-tune TRACE="../shared/traces/nab-elb-requests-5min.csv" ROUNDS="3":
     python3 harness/examples/bench/tune.py target/release/highwater "$([ -f {{ TRACE }} ] && echo {{ TRACE }} || echo none)" \
         docs/performance-tune.md {{ ROUNDS }}
 
+# 100 settings of spikes on throttled pods, and the 1,024 settings and the day of `just bench-tune`, which makes it: each
+# run on the full simulator.
+#
+# Whether the ten best of a search hold the best of all (more than 40 minutes)
+[group('long')]
+rank DAY="target/bench-tune/day.csv":
+    HIGHWATER_DAY="$(realpath {{ DAY }})" cargo test --release --locked -p highwater --lib rank::long -- --ignored
+
 # On the cluster of ../shared: kill -9 of the harness at 20 moments, and 50 real pod replacements (30 minutes)
 [group('long')]
 cluster-long:

@@ -105,10 +105,11 @@ def main():
         lines.append(f"| {name} | {totals['podHours']:.2f} | {totals['p99Ms']:.0f} | {totals['lost']:,} | {held} |")
     lines += [
         "",
-        "The settings see the hardest quarter of the day first, and the better half of them all of it. Whether rank is lost by "
-        "this, or by the coarse model, is asked by the tests in `harness/src/tune/tests/rank.rs`, on spaces that are run "
-        "through on the full simulator: of a burst the search's ten best hold the best of all; of a spike on pods that "
-        "their CPU limit throttles they do not (tune.md says why).",
+        "The settings see the hardest quarter of the day first, and the better half of them all of it; "
+        f"{search['simulated']} of these run on the full simulator. Whether rank is lost by this, or by the coarse model, is "
+        "asked by `just rank`: it runs all settings of a space on the full simulator, and asserts that the "
+        "ten best of the search hold the best of all. Smaller spaces are among the tests "
+        "(`harness/src/tune/tests/rank.rs`).",
         "",
     ]
     pathlib.Path(page).write_text("\n".join(lines))

@@ -9,6 +9,7 @@ use highwater_model::{
 use super::{
     cases::Case,
     journal::{Full, Ran},
+    judge::{Score, missed_by},
     told::{TuneInterval, TuneRun, TuneSetting, TuneTotals},
     trial::{Problem, in_parallel},
 };
@@ -22,6 +23,8 @@ use crate::{
 
 /// Cases with more requests than this are judged by the coarse model.
 pub(super) const REQUESTS_MAX: f64 = 5e6;
+/// The shortfall of a run that was not carried out.
+const FAILED: f64 = 1e9;
 /// The target that Kubernetes gives an autoscaler without metrics, per cent of the CPU request.
 ///
 /// *Source*: `SetDefaults_HorizontalPodAutoscaler` in `pkg/apis/autoscaling/v2/defaults.go`.
@@ -135,8 +138,19 @@ fn totals(runs: &[&TuneRun], price: Option<f64>) -> TuneTotals {
     }
 }
 
+/// What is told of a run as a score; pod-hours are those while traffic ran.
+pub(super) fn score((run, _): &Ran) -> Score {
+    Score {
+        shortfall: run.shortfall,
+        pod_hours: run.pod_hours,
+        p99: run.p99_ms / 1e3,
+        lost: run.lost as f64 / run.owed.max(1) as f64,
+        changes: run.changes as f64,
+    }
+}
+
 /// [`run`], unless the journal knows it.
-fn known(problem: &Problem<'_>, finalist: &Finalist, case: &Case) -> Ran {
+pub(super) fn known(problem: &Problem<'_>, finalist: &Finalist, case: &Case) -> Ran {
     let find = || run(problem, finalist, case);
     let Some(journal) = problem.journal else { return find() };
     let (sets, name) = (finalist.sets.clone(), case.name.clone());
@@ -157,14 +171,14 @@ fn run(problem: &Problem<'_>, finalist: &Finalist, case: &Case) -> Ran {
         Err(error) => return (failed(&error), Vec::new()),
     };
     match analyze::analyze(&record) {
-        Ok(analysis) => (figures(&analysis), ready(&analysis)),
+        Ok(analysis) => (figures(&plan.scenario, &analysis), ready(&analysis)),
         Err(error) => (failed(&error), Vec::new()),
     }
 }
 
 /// A run that was not carried out holds nothing.
 fn failed(error: &dyn std::error::Error) -> TuneRun {
-    TuneRun { missed: vec![error.to_string()], ..TuneRun::default() }
+    TuneRun { missed: vec![error.to_string()], shortfall: FAILED, ..TuneRun::default() }
 }
 
 fn coarse(problem: &Problem<'_>, scenario: &Scenario, case: &Case) -> Ran {
@@ -173,6 +187,7 @@ fn coarse(problem: &Problem<'_>, scenario: &Scenario, case: &Case) -> Ran {
     let missed = (score.shortfall > 0.0).then(|| "missed on the coarse model".to_owned());
     let run = TuneRun {
         missed: missed.into_iter().collect(),
+        shortfall: score.shortfall,
         pod_hours: score.pod_hours,
         oracle_hours: None,
         p99_ms: score.p99 * 1e3,
@@ -184,12 +199,15 @@ fn coarse(problem: &Problem<'_>, scenario: &Scenario, case: &Case) -> Ran {
     (run, Vec::new())
 }
 
-/// What a run came to.
-pub(super) fn figures(analysis: &Analysis) -> TuneRun {
+/// What a run of a scenario came to.
+pub(super) fn figures(scenario: &Scenario, analysis: &Analysis) -> TuneRun {
     let missed = analysis.objectives.iter().filter(|one| !one.met);
+    let owed = analysis.requests.owed;
+    let judged = scenario.objectives.iter().zip(&analysis.objectives);
     let elastic = analysis.scorecard.elastic.as_ref().ok();
     TuneRun {
         missed: missed.map(|one| format!("{}: {}", one.name, one.shown)).collect(),
+        shortfall: judged.map(|(objective, result)| missed_by(objective, result, owed)).sum(),
         pod_hours: elastic.map_or(analysis.pod_hours, |known| known.pod_hours),
         oracle_hours: elastic.map(|known| known.oracle_hours),
         p99_ms: analysis.latency.p99 as f64 / 1e6,

@@ -27,7 +27,7 @@ use line::{Coarse, Line, Simulated};
 pub(super) use line::{Full, Ran, Trial};
 
 /// The version of the format.
-const SCHEMA: &str = "highwater.tune-journal/v1";
+const SCHEMA: &str = "highwater.tune-journal/v2";
 /// Its name in a result's folder.
 pub const FILE: &str = "journal.jsonl";
 /// So many bytes of the hash tell two searches apart.

@@ -6,14 +6,16 @@ use highwater_model::{
 };
 use std::cmp::Ordering;
 
+use crate::analyze::ObjectiveResult;
+
 /// Half a request is none: counts of a coarse run are expectations.
 const NONE: f64 = 0.5;
 /// Without objectives the 99th percentile may be so many times that of pods in half use.
 const DEFAULT_TIMES: f64 = 2.0;
 /// Without objectives so many requests may fail, as a share.
 const DEFAULT_FAILED: f64 = 0.001;
-/// The shortfall where a time to scale is asked for and nothing was scaled.
-const UNSCALED: f64 = 1.0;
+/// The shortfall where what is asked for cannot be told: a time to scale where nothing was scaled.
+const UNTOLD: f64 = 1.0;
 /// Costs that differ by less, as a share, are the same.
 const COST_MARGIN: f64 = 1e-9;
 
@@ -113,7 +115,7 @@ fn shortfall(objective: &Objective, names: &[String], outcome: &Outcome) -> f64 
         // As the analysis has it: without a scale-up it is not met.
         (Measure::TimeToScale, _) => match outcome.time_to_scale {
             Some(seconds) => Some(seconds * 1e9),
-            None => return UNSCALED,
+            None => return UNTOLD,
         },
         // No good answer at all is as bad as it can be.
         (_, Some(q)) => Some(outcome.latency(&part, q).map_or(f64::MAX, |seconds| seconds * 1e9)),
@@ -122,6 +124,22 @@ fn shortfall(objective: &Objective, names: &[String], outcome: &Outcome) -> f64 
     match value {
         Some(value) if !objective.bound.allows(value) => excess(objective, value),
         _ => 0.0,
+    }
+}
+
+/// By how much a run on the full simulator with so many requests owed missed an objective, as
+/// [`Score::shortfall`] has it.
+pub(super) fn missed_by(objective: &Objective, result: &ObjectiveResult, owed: u64) -> f64 {
+    let Some(value) = result.value.filter(|_| !result.met) else {
+        // No good answer, or no scale-up that came to its end.
+        return if result.met { 0.0 } else { UNTOLD };
+    };
+    match objective.measure.unit() {
+        MeasureUnit::Count => {
+            let more = value - objective.bound.limit;
+            more.max(NONE) / owed.max(1) as f64 * 100.0
+        }
+        _ => excess(objective, value),
     }
 }
 
@@ -160,5 +178,35 @@ impl Score {
                 self.pod_hours.total_cmp(&other.pod_hours)
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_miss_is_told_as_the_search_has_it() {
+        let rows = [
+            (r#"{"failed": 0}"#, Some(0.0), 0.0),
+            (r#"{"failed": 0}"#, Some(10.0), 1.0),
+            (r#"{"failed": "<=5"}"#, Some(10.0), 0.5),
+            // What is at its limit is missed by half a request.
+            (r#"{"failed": "<5"}"#, Some(5.0), 0.05),
+            (r#"{"error-rate": "<=0.01"}"#, Some(0.03), 2.0),
+            (r#"{"latency.p99": "<100ms"}"#, Some(99e6), 0.0),
+            (r#"{"latency.p99": "<100ms"}"#, Some(200e6), 2.0_f64.ln()),
+            (r#"{"latency.p99": "<100ms"}"#, Some(100e6), 1e-6),
+            (r#"{"latency.p99": "<100ms"}"#, None, UNTOLD),
+            (r#"{"time-to-scale": "<60s"}"#, Some(60e9 * 3.0), 3.0_f64.ln()),
+            (r#"{"time-to-scale": "<60s"}"#, None, UNTOLD),
+        ];
+        for (text, value, expected) in rows {
+            let objective: Objective = serde_json::from_str(text).expect("an objective");
+            let met = value.is_some_and(|value| objective.bound.allows(value));
+            let result = ObjectiveResult { name: String::new(), value, shown: String::new(), met };
+            let found = missed_by(&objective, &result, 1_000);
+            assert!((found - expected).abs() < 1e-9, "{text} {value:?}: {found}, not {expected}");
+        }
     }
 }

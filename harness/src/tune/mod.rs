@@ -2,8 +2,8 @@
 //!
 //! 1. what may be changed: `space`; the traffics with their seeds, some held out: `cases`
 //! 2. what a setting is judged by: `judge`; one setting on one traffic, coarsely: `trial`
-//! 3. the search on the coarse model: `search`
-//! 4. the best of it on the full simulator, beside the present setting and the default of
+//! 3. the search on the coarse model, and its last rung on the full simulator: `search`
+//! 4. the best of it on all traffics, beside the present setting and the default of
 //!    Kubernetes: `finals`; which one is recommended: `recommend`; what matters: `effect`
 //! 5. the result as data: `told`; as a patch: `patch`; for people: [`crate::report::tune`]
 //! 6. what was tried is kept, so that an interrupted search goes on: [`journal`]
@@ -150,7 +150,7 @@ pub fn tune(loaded: &Loaded, options: &Options, watch: &dyn Watch) -> Result<Tun
         wanted: options.settings,
         seed: scenario.seed,
         is_over: &|| watch.is_over(),
-        tell: &|done, of| watch.tell("settings", done, of),
+        tell: &|stage, done, of| watch.tell(stage, done, of),
     }
     .run();
     let all: Vec<(&Case, bool)> =
@@ -173,6 +173,7 @@ pub fn tune(loaded: &Loaded, options: &Options, watch: &dyn Watch) -> Result<Tun
         search: TuneSearch {
             space: space.size(),
             settings: found.settings,
+            simulated: found.simulated,
             exhaustive: found.is_exhaustive && !found.is_cut,
             cut: found.is_cut,
         },

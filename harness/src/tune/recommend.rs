@@ -23,19 +23,21 @@ pub(super) struct Recommendation {
     pub(super) why: Vec<String>,
 }
 
-/// The order in which settings are judged on the full simulator: the cheapest, then dearer ones that
-/// are safer, then the others. Of settings that did the same only the first.
+/// The order in which settings are judged in the finals: of those that hold the cheapest, then dearer
+/// ones that are safer, then the others; then those that do not. Of settings that did the same only the
+/// first.
 pub(super) fn ladder(tried: &[Tried]) -> Vec<usize> {
     let mut distinct: Vec<usize> = Vec::new();
     for (place, one) in tried.iter().enumerate() {
-        if distinct.iter().all(|known| tried[*known].score != one.score) {
+        if distinct.iter().all(|known| tried[*known].known() != one.known()) {
             distinct.push(place);
         }
     }
     let (mut picked, mut others): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
     let mut safest = f64::INFINITY;
+    distinct.sort_by_key(|place| tried[*place].known().shortfall > 0.0);
     for place in distinct {
-        let score = tried[place].score;
+        let score = tried[place].known();
         if picked.len() < CHEAPEST || score.p99 < safest * SAFER {
             safest = safest.min(score.p99);
             picked.push(place);
@@ -61,7 +63,7 @@ fn beats(one: &TuneSetting, default: &TuneSetting, held_out: &[bool]) -> (usize,
             (true, false) => true,
             (false, true) => false,
             // Where both miss, missing more for less money is not better.
-            _ => run.missed.len() <= base.missed.len() && run.pod_hours < base.pod_hours,
+            _ => run.shortfall <= base.shortfall && run.pod_hours < base.pod_hours,
         };
         better += usize::from(is_better);
         all += 1;

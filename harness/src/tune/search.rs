@@ -1,11 +1,13 @@
 //! The search: a design that fills the space, rungs of more and more traffic, and refinement round
-//! the best.
+//! the best; all that on the coarse model. The last rung ([`last`]) is on the full simulator.
 //!
 //! All settings see the same arrivals and the same chance (common random numbers), so that settings
 //! that do the same score the same to the bit.
 //!
 //! *Source*: latin hypercubes, McKay, Beckman and Conover, Technometrics 21(2), 1979; successive
 //! halving, Jamieson and Talwalkar, AISTATS 2016.
+
+mod last;
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
@@ -23,12 +25,16 @@ const BATCH: usize = 32;
 /// Traffic that lasts longer, seconds, is first seen by its hardest part, which lasts as long or a
 /// quarter of it.
 const LONG: usize = 2 * 3600;
+/// So many per cent of the settings are left for the neighbours of what is best on the full simulator.
+const LEFT: usize = 12;
 /// Of the settings on a rung the best so many per cent go on, and at least [`LEAST`].
 const HALF: usize = 50;
 const THIRD: usize = 34;
 const LEAST: usize = 24;
-/// The neighbours of so many settings are tried in a round.
+/// The neighbours of so many settings are tried in a round,
 const CENTRES: usize = 4;
+/// and at least so many of these.
+const SHARE: usize = 4;
 /// More rounds are not made.
 const ROUNDS: usize = 12;
 /// So many times more draws than settings that are wanted, at most.
@@ -36,12 +42,35 @@ const DRAWS: usize = 8;
 /// Parameters with so few values are tried with all of them next to a good setting.
 const FEW: usize = 6;
 
+/// What the stage is called.
+const TRIED: &str = "settings";
+
 /// A setting that was tried on all traffic that is searched with.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tried {
     pub(super) setting: Setting,
-    /// Over all cases that are searched with.
+    /// Over all cases that are searched with, on the coarse model.
     pub(super) score: Score,
+    /// On the full simulator, if it was on the last rung.
+    pub(super) full: Option<Score>,
+}
+
+impl Tried {
+    const fn coarse(setting: Setting, score: Score) -> Self {
+        Self { setting, score, full: None }
+    }
+
+    /// What is known best of it.
+    pub(super) fn known(&self) -> &Score {
+        self.full.as_ref().unwrap_or(&self.score)
+    }
+
+    /// The better first; what was on the full simulator before what was not.
+    fn order(&self, other: &Self) -> Ordering {
+        let first = other.full.is_some().cmp(&self.full.is_some());
+        let scores = || self.known().order(other.known());
+        first.then_with(scores).then_with(|| self.setting.cmp(&other.setting))
+    }
 }
 
 /// What a search found.
@@ -53,6 +82,8 @@ pub(super) struct Found {
     pub(super) design: Vec<(Setting, Score)>,
     /// How many settings were tried at all.
     pub(super) settings: usize,
+    /// How many of them were on the full simulator.
+    pub(super) simulated: usize,
     /// Whether these are all that there are.
     pub(super) is_exhaustive: bool,
     /// Whether time was up before all that were wanted were tried.
@@ -68,8 +99,8 @@ pub(super) struct Search<'a> {
     pub(super) seed: u64,
     /// Whether time is up. It decides how many settings are tried, never what they come to.
     pub(super) is_over: &'a dyn Fn() -> bool,
-    /// Told how many of how many were tried.
-    pub(super) tell: &'a dyn Fn(usize, usize),
+    /// Told how many of how many steps of a stage are done.
+    pub(super) tell: &'a dyn Fn(&'static str, usize, usize),
 }
 
 impl Search<'_> {
@@ -87,8 +118,10 @@ impl Search<'_> {
         let mut seen: BTreeSet<Setting> = candidates.iter().cloned().collect();
         self.design(candidates, &mut found);
         if !found.is_exhaustive {
-            self.refine(&mut seen, &mut found);
+            let wanted = self.wanted - self.wanted * LEFT / 100;
+            self.refine(wanted, &mut seen, &mut found);
         }
+        self.last(&mut seen, &mut found);
         self.simplify(&mut found);
         found
     }
@@ -111,7 +144,7 @@ impl Search<'_> {
             let known = batch.iter().cloned().zip(scores.into_iter().map(|one| one[0]));
             found.design.extend(known);
             found.settings = found.design.len();
-            (self.tell)(found.settings, self.wanted.min(candidates.len() * 2));
+            (self.tell)(TRIED, found.settings, self.wanted.min(candidates.len() * 2));
         }
         let mut rung = found.design.clone();
         if hard.is_some() {
@@ -134,46 +167,61 @@ impl Search<'_> {
             best(&mut rung, THIRD);
             rung = self.again(rung, self.cases);
         }
-        found.tried.extend(rung.into_iter().map(|(setting, score)| Tried { setting, score }));
-        found.tried.sort_by(order);
+        found.tried.extend(rung.into_iter().map(|(setting, score)| Tried::coarse(setting, score)));
+        found.tried.sort_by(Tried::order);
     }
 
     /// Neighbours of the best, until none of them is better or enough were tried.
-    fn refine(&self, seen: &mut BTreeSet<Setting>, found: &mut Found) {
+    fn refine(&self, wanted: usize, seen: &mut BTreeSet<Setting>, found: &mut Found) {
         for round in 0..ROUNDS {
-            let left = self.wanted.saturating_sub(found.settings);
+            let left = wanted.saturating_sub(found.settings);
             if left == 0 || (self.is_over)() {
                 found.is_cut |= left > 0;
                 return;
             }
-            let mut fresh = Vec::new();
-            for centre in found.tried.iter().take(CENTRES) {
-                let near = neighbours(self.problem.space, &centre.setting);
-                fresh.extend(near.into_iter().filter(|one| seen.insert(one.clone())));
-            }
             let before = found.tried.first().map(|one| one.score);
-            if fresh.is_empty() {
-                return;
-            }
-            // A share of the neighbours each round, evenly over the parameters, if not all fit.
-            let share = left.div_ceil(ROUNDS - round).max(BATCH).min(left);
-            let every = fresh.len().div_ceil(share).max(1);
-            let kept: Vec<Setting> = fresh.iter().step_by(every).cloned().collect();
-            for one in &fresh {
-                if !kept.contains(one) {
-                    seen.remove(one);
-                }
-            }
-            found.settings += kept.len();
-            let rung = kept.into_iter().map(|setting| (setting, Score::default())).collect();
-            let rung = self.again(rung, &self.cases[..1]);
-            self.finish(rung, found);
-            (self.tell)(found.settings, self.wanted);
+            // A share of the neighbours each round, if not all fit.
+            let share = left.div_ceil(ROUNDS - round).max(SHARE).min(left);
+            let centres: Vec<Setting> =
+                found.tried.iter().take(CENTRES).map(|one| one.setting.clone()).collect();
+            let Some(are_all) = self.around(&centres, share, seen, found) else { return };
             let after = found.tried.first().map(|one| one.score);
-            if every == 1 && before == after {
+            if are_all && before == after {
                 return;
             }
         }
+    }
+
+    /// Tries the neighbours of some settings that were not tried yet, or about `share` of them, evenly
+    /// over the parameters. Whether these were all; `None` if there were none.
+    fn around(
+        &self,
+        centres: &[Setting],
+        share: usize,
+        seen: &mut BTreeSet<Setting>,
+        found: &mut Found,
+    ) -> Option<bool> {
+        let mut fresh = Vec::new();
+        for centre in centres {
+            let near = neighbours(self.problem.space, centre);
+            fresh.extend(near.into_iter().filter(|one| seen.insert(one.clone())));
+        }
+        if fresh.is_empty() {
+            return None;
+        }
+        let every = fresh.len().div_ceil(share).max(1);
+        let kept: Vec<Setting> = fresh.iter().step_by(every).cloned().collect();
+        for one in &fresh {
+            if !kept.contains(one) {
+                seen.remove(one);
+            }
+        }
+        found.settings += kept.len();
+        let rung = kept.into_iter().map(|setting| (setting, Score::default())).collect();
+        let rung = self.again(rung, &self.cases[..1]);
+        self.finish(rung, found);
+        (self.tell)(TRIED, found.settings, self.wanted);
+        Some(every == 1)
     }
 
     /// Takes back what the best setting changes to no avail.
@@ -189,19 +237,21 @@ impl Search<'_> {
                 continue;
             }
             let scores = self.problem.scores(std::slice::from_ref(&setting), &cases, None);
-            let score = Score::mean(&scores[0]);
-            if score.order(&best.score) != Ordering::Greater {
-                best = Tried { setting, score };
+            let mut simpler = Tried::coarse(setting, Score::mean(&scores[0]));
+            if simpler.score.order(&best.score) == Ordering::Greater {
+                continue;
+            }
+            if best.full.is_some() {
+                simpler.full = self.simulated(std::slice::from_ref(&simpler.setting)).pop();
+            }
+            if simpler.known().order(best.known()) != Ordering::Greater {
+                best = simpler;
             }
         }
         found.tried.retain(|one| one.setting != best.setting);
         // Equal to the former best, and simpler.
         found.tried.insert(0, best);
     }
-}
-
-fn order(one: &Tried, other: &Tried) -> Ordering {
-    one.score.order(&other.score).then_with(|| one.setting.cmp(&other.setting))
 }
 
 /// Keeps the best of a rung.
@@ -212,7 +262,7 @@ fn best(rung: &mut Vec<(Setting, Score)>, percent: usize) {
 }
 
 /// All settings that keep the constraints, in order.
-fn everything(space: &Space) -> Vec<Setting> {
+pub(super) fn everything(space: &Space) -> Vec<Setting> {
     let sizes: Vec<u64> = space.parameters.iter().map(|one| one.levels.len() as u64).collect();
     let all = (0..space.size()).map(|mut number| {
         let digit = |size: &u64| {

@@ -61,13 +61,18 @@ tune: {seeds: 1, holdOutSeeds: 0}
 
 /// A scenario from its text.
 fn scenario_of(text: &str) -> Loaded {
-    let origin = Origin::Bundled("test");
-    scenario::load_text(text.into(), origin, &Overrides::default()).expect("a scenario")
+    changed(text, &[], None)
 }
 
-fn spike(sets: &[&str]) -> Loaded {
-    let sets = sets.iter().map(ToString::to_string).collect();
-    scenario::load("spike", &Overrides { sets, seed: None }).expect("a bundled scenario")
+/// The same with `--set` and `--seed`.
+fn changed(text: &str, sets: &[String], seed: Option<u64>) -> Loaded {
+    let overrides = Overrides { sets: sets.to_vec(), seed };
+    scenario::load_text(text.into(), Origin::Bundled("test"), &overrides).expect("a scenario")
+}
+
+fn spike(sets: &[String], seed: Option<u64>) -> Loaded {
+    let overrides = Overrides { sets: sets.to_vec(), seed };
+    scenario::load("spike", &overrides).expect("a bundled scenario")
 }
 
 fn options(parameters: &[&str], settings: usize, threads: usize) -> Options {
@@ -103,7 +108,7 @@ fn a_search_without_time_tries_one_batch_and_says_so() {
 
 #[test]
 fn bad_parameters_are_refused_with_their_place() {
-    let loaded = spike(&[]);
+    let loaded = spike(&[], None);
     for (argument, fragments) in [
         ("targets", ["targets", "target, metric"]),
         ("target=", ["--param target=", "PATH=from..to"]),
@@ -128,19 +133,20 @@ fn bad_parameters_are_refused_with_their_place() {
 
 #[test]
 fn other_bad_input_is_refused() {
-    let bad = |sets: &[&str], changes: fn(&mut Options)| -> String {
+    let bad = |set: &str, changes: fn(&mut Options)| -> String {
         let mut options = options(&[], 10, 1);
         changes(&mut options);
-        let told = tune(&spike(sets), &options, &Patient).expect_err("it is bad");
+        let sets: Vec<String> = (!set.is_empty()).then(|| set.into()).into_iter().collect();
+        let told = tune(&spike(&sets, None), &options, &Patient).expect_err("it is bad");
         with_sources(&told)
     };
     for (told, fragment) in [
-        (bad(&[], |options| options.settings = 0), "--settings"),
-        (bad(&[], |options| options.price = Some(-1.0)), "price"),
-        (bad(&["tune={seeds: 0}"], |_| {}), "tune.seeds"),
-        (bad(&["tune={constraints: ['min']}"], |_| {}), "tune.constraints[0]"),
-        (bad(&["tune={constraints: ['min <= mux']}"], |_| {}), "mux"),
-        (bad(&[], |options| options.traces = vec!["nowhere.csv".into()]), "nowhere.csv"),
+        (bad("", |options| options.settings = 0), "--settings"),
+        (bad("", |options| options.price = Some(-1.0)), "price"),
+        (bad("tune={seeds: 0}", |_| {}), "tune.seeds"),
+        (bad("tune={constraints: ['min']}", |_| {}), "tune.constraints[0]"),
+        (bad("tune={constraints: ['min <= mux']}", |_| {}), "mux"),
+        (bad("", |options| options.traces = vec!["nowhere.csv".into()]), "nowhere.csv"),
     ] {
         assert!(told.contains(fragment), "{fragment}: {told}");
     }

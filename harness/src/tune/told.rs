@@ -71,6 +71,9 @@ pub struct TuneSearch {
     pub space: u64,
     /// Settings that were tried.
     pub settings: usize,
+    /// How many of them were on the full simulator before the finals.
+    #[serde(default)]
+    pub simulated: usize,
     /// Whether these are all.
     pub exhaustive: bool,
     /// Whether the time was up before all that were wanted were tried.
@@ -174,6 +177,10 @@ pub struct TuneInterval {
 pub struct TuneRun {
     /// The objectives that were missed, with what was measured; all held if empty.
     pub missed: Vec<String>,
+    /// By how much they are missed, all together: 0 if all held. Latencies by the logarithm of the ratio
+    /// to their limit, counts and shares in percent of the requests.
+    #[serde(default)]
+    pub shortfall: f64,
     /// Pod-hours while traffic ran.
     pub pod_hours: f64,
     /// Those of a scaler that knows the future; absent if the demand is not known.

@@ -48,9 +48,13 @@ fn searched(tuning: &Tuning) -> String {
     let all = if search.exhaustive { "all" } else { "of" };
     let settings = figures::counted(search.settings as u64, "setting");
     let cut = if search.cut { "; the budget ended the search early" } else { "" };
+    let simulated = match search.simulated {
+        0 => String::new(),
+        count => format!(", {count} of them on the full simulator"),
+    };
     let held = tuning.cases.iter().filter(|case| case.held_out).count();
     format!(
-        "{settings} tried ({all} {}), {} searched with, {held} held out{cut}",
+        "{settings} tried ({all} {}){simulated}, {} searched with, {held} held out{cut}",
         search.space,
         figures::counted((tuning.cases.len() - held) as u64, "case")
     )

@@ -168,11 +168,12 @@ fn refuse_another(
 
 fn simulate(job: &Job) -> Result<Simulated, ConfirmError> {
     let record = sim::record(&job.plan)?;
+    let analysis = analyze::analyze(&record)?;
     let label = format!("simulated, seed {}", job.seed);
     let lasted = record.footer.as_ref().map_or(0, |footer| footer.end.0);
     Ok(Simulated {
         figures: figures::of_record(&label, &record, None)?,
-        run: finals::figures(&analyze::analyze(&record)?),
+        run: finals::figures(&job.plan.scenario, &analysis),
         lasted: Nanos(lasted),
     })
 }

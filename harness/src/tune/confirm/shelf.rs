@@ -94,12 +94,13 @@ pub(super) fn look_at(job: &Job, backend: BackendKind) -> Result<Option<Kept>, S
         return Err(ShelfError::Foreign { path: job.folder.clone() });
     }
     let failed = |source| ShelfError::Analyze { path: job.folder.clone(), source };
+    let analysis = analyze::analyze(&record).map_err(failed)?;
     let label = job.folder.display().to_string();
     let provenance = read_provenance(&job.folder);
     let reason = record.footer.as_ref().map(|footer| footer.reason);
     Ok(Some(Kept {
         figures: of_record(&label, &record, provenance.as_ref()).map_err(failed)?,
-        run: finals::figures(&analyze::analyze(&record).map_err(failed)?),
+        run: finals::figures(&record.header.scenario, &analysis),
         is_finished: reason == Some(EndReason::Completed),
     }))
 }

@@ -93,6 +93,7 @@ pub(in crate::tune) type Ran = (TuneRun, Vec<(f64, u32)>);
 #[serde(rename_all = "camelCase")]
 pub(super) struct Simulated {
     missed: Vec<String>,
+    shortfall: Exact,
     pod_hours: Exact,
     oracle_hours: Option<Exact>,
     p99_ms: Exact,
@@ -107,6 +108,7 @@ impl From<&Ran> for Simulated {
     fn from((run, ready): &Ran) -> Self {
         Self {
             missed: run.missed.clone(),
+            shortfall: Exact(run.shortfall),
             pod_hours: Exact(run.pod_hours),
             oracle_hours: run.oracle_hours.map(Exact),
             p99_ms: Exact(run.p99_ms),
@@ -123,6 +125,7 @@ impl From<&Simulated> for Ran {
     fn from(told: &Simulated) -> Self {
         let run = TuneRun {
             missed: told.missed.clone(),
+            shortfall: told.shortfall.0,
             pod_hours: told.pod_hours.0,
             oracle_hours: told.oracle_hours.map(|hours| hours.0),
             p99_ms: told.p99_ms.0,
