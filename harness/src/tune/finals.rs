@@ -23,8 +23,6 @@ use crate::{
 
 /// Cases with more requests than this are judged by the coarse model.
 pub(super) const REQUESTS_MAX: f64 = 5e6;
-/// The shortfall of a run that was not carried out.
-const FAILED: f64 = 1e9;
 /// The target that Kubernetes gives an autoscaler without metrics, per cent of the CPU request.
 ///
 /// *Source*: `SetDefaults_HorizontalPodAutoscaler` in `pkg/apis/autoscaling/v2/defaults.go`.
@@ -178,7 +176,8 @@ fn run(problem: &Problem<'_>, finalist: &Finalist, case: &Case) -> Ran {
 
 /// A run that was not carried out holds nothing.
 fn failed(error: &dyn std::error::Error) -> TuneRun {
-    TuneRun { missed: vec![error.to_string()], shortfall: FAILED, ..TuneRun::default() }
+    let shortfall = Score::HOPELESS.shortfall;
+    TuneRun { missed: vec![error.to_string()], shortfall, ..TuneRun::default() }
 }
 
 fn coarse(problem: &Problem<'_>, scenario: &Scenario, case: &Case) -> Ran {

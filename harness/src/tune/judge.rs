@@ -108,7 +108,7 @@ fn shortfall(objective: &Objective, names: &[String], outcome: &Outcome) -> f64 
             return if objective.bound.allows(more.max(0.0)) {
                 0.0
             } else {
-                (more - objective.bound.limit).max(NONE) / part.owed * 100.0
+                too_many(objective, more, part.owed)
             };
         }
         (Measure::ErrorRate, _) => Some(part.failed() / part.owed),
@@ -135,12 +135,14 @@ pub(super) fn missed_by(objective: &Objective, result: &ObjectiveResult, owed: u
         return if result.met { 0.0 } else { UNTOLD };
     };
     match objective.measure.unit() {
-        MeasureUnit::Count => {
-            let more = value - objective.bound.limit;
-            more.max(NONE) / owed.max(1) as f64 * 100.0
-        }
+        MeasureUnit::Count => too_many(objective, value, owed.max(1) as f64),
         _ => excess(objective, value),
     }
+}
+
+/// A count that is not allowed, in percent of the requests owed.
+fn too_many(objective: &Objective, count: f64, owed: f64) -> f64 {
+    (count - objective.bound.limit).max(NONE) / owed * 100.0
 }
 
 fn excess(objective: &Objective, value: f64) -> f64 {
@@ -154,6 +156,14 @@ fn excess(objective: &Objective, value: f64) -> f64 {
 }
 
 impl Score {
+    /// A setting that the scenario refuses, or whose target never comes up, is as bad as can be.
+    pub(super) const HOPELESS: Self =
+        Self { shortfall: 1e9, pod_hours: 1e9, p99: 1e9, lost: 1.0, changes: 1e9 };
+
+    pub(super) const fn is_hopeless(&self) -> bool {
+        self.shortfall >= Self::HOPELESS.shortfall
+    }
+
     /// The mean of some; the shortfall is their sum. Zero of none.
     pub(super) fn mean(scores: &[Self]) -> Self {
         let mean =

@@ -255,7 +255,7 @@ fn point(one: &search::Tried) -> TunePoint {
 const SHORTFALL_MAX: f64 = 5.0;
 
 fn parameters(space: &Space, found: &Found) -> Vec<TuneParameter> {
-    let design: Vec<_> = found.design.iter().filter(|(_, score)| score.pod_hours < 1e8).collect();
+    let design: Vec<_> = found.design.iter().filter(|(_, score)| !score.is_hopeless()).collect();
     let hours: Vec<f64> = design.iter().map(|(_, score)| score.pod_hours).collect();
     let misses: Vec<f64> =
         design.iter().map(|(_, score)| score.shortfall.min(SHORTFALL_MAX)).collect();

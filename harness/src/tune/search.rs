@@ -42,8 +42,8 @@ const DRAWS: usize = 8;
 /// Parameters with so few values are tried with all of them next to a good setting.
 const FEW: usize = 6;
 
-/// What the stage is called.
-const TRIED: &str = "settings";
+/// What the stage is called that the budget bounds.
+pub(super) const TRIED: &str = "settings";
 
 /// A setting that was tried on all traffic that is searched with.
 #[derive(Clone, Debug, PartialEq)]
@@ -242,7 +242,7 @@ impl Search<'_> {
                 continue;
             }
             if best.full.is_some() {
-                simpler.full = self.simulated(std::slice::from_ref(&simpler.setting)).pop();
+                simpler.full = Some(last::simulate(self.problem, self.cases, &simpler.setting));
             }
             if simpler.known().order(best.known()) != Ordering::Greater {
                 best = simpler;

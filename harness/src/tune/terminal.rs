@@ -7,7 +7,7 @@ use std::sync::{
 
 use highwater_model::time::{Nanos, SECOND};
 
-use super::Watch;
+use super::{Watch, search};
 use crate::{clock, live::plain};
 
 pub(super) struct Terminal {
@@ -52,7 +52,7 @@ impl Watch for Terminal {
         self.told.store(gone, Ordering::Relaxed);
         let left = self.budget.0.saturating_sub(gone) / SECOND;
         let until = match stage {
-            "settings" => format!(", {left} s of the budget left"),
+            search::TRIED => format!(", {left} s of the budget left"),
             _ => String::new(),
         };
         plain::say(&format!("tune: {done} of {of} {stage}, {} s{until}", gone / SECOND));

@@ -41,9 +41,6 @@ const POD_PATHS: [&str; 6] = [
     "target.deployment.template.resources=",
 ];
 
-/// A setting that the scenario refuses, or whose target never comes up, is as bad as can be.
-const HOPELESS: Score = Score { shortfall: 1e9, pod_hours: 1e9, p99: 1e9, lost: 1.0, changes: 1e9 };
-
 impl<'a> Problem<'a> {
     pub(super) fn new(
         variants: &'a Variants,
@@ -71,7 +68,7 @@ impl<'a> Problem<'a> {
         let scenario = case.scenario(scenario);
         match self.outcome(&scenario, part.unwrap_or(&case.load), Options::default()) {
             Some(outcome) => self.goals.score(&scenario, &outcome),
-            None => HOPELESS,
+            None => Score::HOPELESS,
         }
     }
 
@@ -96,7 +93,7 @@ impl<'a> Problem<'a> {
                     let of = |case: &&Case| self.known(setting, &scenario, case, part);
                     cases.iter().map(of).collect()
                 }
-                None => vec![HOPELESS; cases.len()],
+                None => vec![Score::HOPELESS; cases.len()],
             }
         })
     }

@@ -29,8 +29,6 @@ const BATCH: usize = 8;
 const NEAR: f64 = 1.05;
 /// What it is called.
 const SIMULATED: &str = "settings on the full simulator";
-/// What is missed by more is hopeless.
-const HOPELESS: f64 = 1e8;
 
 impl Search<'_> {
     /// Runs the most promising settings on the full simulator, and the neighbours of the best of them.
@@ -78,15 +76,16 @@ impl Search<'_> {
         (self.wanted * PERCENT / 100).clamp(LEAST, MOST).min(affordable)
     }
 
-    /// What settings come to on the full simulator, on the cases in turn until they miss one.
-    pub(super) fn simulated(&self, settings: &[Setting]) -> Vec<Score> {
+    /// What settings come to on the full simulator.
+    fn simulated(&self, settings: &[Setting]) -> Vec<Score> {
         let (problem, cases) = (self.problem, self.cases);
         let one = |place: usize| simulate(problem, cases, &settings[place]);
         in_parallel(problem.threads, settings.len(), one)
     }
 }
 
-fn simulate(problem: &Problem<'_>, cases: &[Case], setting: &[u8]) -> Score {
+/// What a setting comes to on the full simulator, on the cases in turn until it misses one.
+pub(super) fn simulate(problem: &Problem<'_>, cases: &[Case], setting: &[u8]) -> Score {
     let sets = changed(problem.space, setting);
     let finalist = Finalist::new(problem, "", sets).expect("what is refused is hopeless");
     let mut scores = Vec::new();
@@ -111,9 +110,8 @@ fn holds(one: &Tried) -> bool {
 /// there is none, of the best by the coarse model. Of those that do the same only the first.
 fn promising(tried: &[Tried], best: Option<&Tried>, count: usize) -> Vec<usize> {
     let bar = best.map_or(f64::INFINITY, |best| best.score.pod_hours * NEAR);
-    let is_new = |one: &Tried| {
-        one.full.is_none() && one.score.shortfall < HOPELESS && one.score.pod_hours <= bar
-    };
+    let is_new =
+        |one: &Tried| one.full.is_none() && !one.score.is_hopeless() && one.score.pod_hours <= bar;
     let mut places: Vec<usize> = (0..tried.len()).filter(|place| is_new(&tried[*place])).collect();
     places.sort_by(|one, other| tried[*one].score.order(&tried[*other].score));
     let mut picked: Vec<usize> = Vec::new();

@@ -58,6 +58,10 @@ fn the_best_is_among_ten(
     assert!((1..size).contains(&holding), "{holding} of {size} hold: nothing is told apart");
     let found = search(wanted);
     assert!(
+        wanted == size || found.tried.len() < size,
+        "a search that tries everything proves nothing"
+    );
+    assert!(
         found.simulated < size,
         "{}: a search that simulates everything proves nothing",
         found.simulated
